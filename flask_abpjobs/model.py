@@ -1,0 +1,305 @@
+"""Frozen values that every layer shares: jobs, states, servers, queries."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class JobState(enum.StrEnum):
+    """Where a job is in its life. The names are Hangfire's."""
+
+    SCHEDULED = "scheduled"
+    ENQUEUED = "enqueued"
+    AWAITING = "awaiting"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+_S = JobState
+
+TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
+    _S.SCHEDULED: frozenset({_S.ENQUEUED, _S.DELETED}),
+    _S.AWAITING: frozenset({_S.ENQUEUED, _S.SCHEDULED, _S.DELETED}),
+    _S.ENQUEUED: frozenset({_S.PROCESSING, _S.SCHEDULED, _S.DELETED, _S.FAILED}),
+    _S.PROCESSING: frozenset({_S.SUCCEEDED, _S.FAILED, _S.SCHEDULED, _S.ENQUEUED, _S.DELETED}),
+    _S.SUCCEEDED: frozenset({_S.ENQUEUED, _S.DELETED}),
+    _S.FAILED: frozenset({_S.ENQUEUED, _S.DELETED}),
+    _S.DELETED: frozenset({_S.ENQUEUED}),
+}
+"""Which state may follow which. A new job starts as enqueued, scheduled or awaiting."""
+
+REQUEUABLE: Final = frozenset({_S.SCHEDULED, _S.AWAITING, _S.SUCCEEDED, _S.FAILED, _S.DELETED})
+"""States a person may put back into the queue: of a scheduled or awaiting job that is called "run now"."""
+
+DELETABLE: Final = frozenset(state for state, following in TRANSITIONS.items() if _S.DELETED in following)
+
+
+class JobPriority(enum.IntEnum):
+    """Higher runs first inside a queue. Names and numbers are ABP's ``BackgroundJobPriority``."""
+
+    LOW = 5
+    BELOW_NORMAL = 10
+    NORMAL = 15
+    ABOVE_NORMAL = 20
+    HIGH = 25
+
+
+class AnyTenant(enum.Enum):
+    """The scope of a caller who may see the jobs of all tenants and of none."""
+
+    ANY = "any"
+
+
+ANY_TENANT: Final = AnyTenant.ANY
+
+TenantScope: TypeAlias = str | None | AnyTenant
+"""A tenant's id, ``None`` for jobs of no tenant, or ``ANY_TENANT`` for all."""
+
+
+class Argument(msgspec.Struct, frozen=True, array_like=True):
+    """One argument as a person reads it. Made at enqueue, secrets already redacted, never used to run the job."""
+
+    name: str
+    text: str
+    """Python source of the value, at most 1,000 characters. Empty when ``redacted``."""
+    type: str
+    redacted: bool = False
+
+
+class JobProgress(msgspec.Struct, frozen=True):
+    """How far a running job says it is."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+    @property
+    def percent(self) -> int | None:
+        """Whole per cent from 0 to 100, or ``None`` when the total is not known."""
+        if not self.total or self.total <= 0:
+            return None
+        return max(0, min(100, int(100 * self.done / self.total)))
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the storage keeps it. The record is the truth; queues and counters are indexes over records."""
+
+    id: str
+    name: str
+    queue: str = "default"
+    priority: int = JobPriority.NORMAL
+    state: JobState = JobState.ENQUEUED
+    state_at: datetime
+    """When the job came into its present state."""
+    created_at: datetime
+    payload: bytes
+    """The arguments as JSON."""
+    arguments: tuple[Argument, ...] = ()
+    """The arguments for display."""
+    tenant_id: str | None = None
+    enqueued_by: str | None = None
+    correlation_id: str | None = None
+    due_at: datetime | None = None
+    """When a scheduled job becomes due."""
+    retry: bytes | None = None
+    """The retry policy given at enqueue, as JSON; ``None`` leaves it to the job's definition."""
+    attempt: int = 0
+    """How often a worker has begun this job. A graceful stop gives the attempt back."""
+    failures: int = 0
+    """How many attempts have failed and were retried; what the retry policy counts."""
+    crashes: int = 0
+    """How many workers in a row died while running this job."""
+    fence: int = 0
+    """Grows with every claim. A report that carries an older number is refused."""
+    server_id: str | None = None
+    worker: str | None = None
+    started_at: datetime | None = None
+    latency: float | None = None
+    """Seconds from ready-to-run until the last claim."""
+    duration: float | None = None
+    """Seconds the last finished attempt ran."""
+    reason: str | None = None
+    """Why the job is in its present state, in a sentence."""
+    error_type: str | None = None
+    error_message: str | None = None
+    result: bytes | None = None
+    """The returned value as JSON."""
+    progress: JobProgress | None = None
+    expires_at: datetime | None = None
+    """When a finished job may be removed."""
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether the job is scheduled again after a failed attempt."""
+        return self.state is JobState.SCHEDULED and self.failures > 0
+
+
+class StateEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a job's history: it came into ``state`` at ``at``."""
+
+    state: JobState
+    at: datetime
+    reason: str | None = None
+    data: Mapping[str, Any] = {}
+    """What belongs to the state, as far as it applies: ``attempt``, ``queue``, ``server``, ``worker``, ``latency`` and
+    ``duration`` (seconds), ``due_at`` (epoch seconds), ``error_type``, ``error_message``, ``traceback``, ``by`` (who
+    did it), ``recovered`` (true when the worker before was lost)."""
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that a job wrote about itself."""
+
+    at: datetime
+    attempt: int
+    level: str
+    """``debug``, ``info``, ``warning`` or ``error``."""
+    text: str
+
+
+class JobError(msgspec.Struct, frozen=True):
+    """A failure, as text only: nothing here is ever imported or run."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right of one worker to report on one job. It ends when the job leaves that worker by any way."""
+
+    job_id: str
+    fence: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended: everything that is to be written in the one finishing step."""
+
+    state: JobState
+    reason: str | None = None
+    duration: float | None = None
+    due_at: datetime | None = None
+    """For ``SCHEDULED``."""
+    result: bytes | None = None
+    error: JobError | None = None
+    payload: bytes | None = None
+    """Replaces the payload, for tasks that carry their retries inside."""
+    retention: timedelta | None = None
+    """How long a finished job is kept; ``None`` for ever."""
+    progress: JobProgress | None = None
+    log: tuple[LogLine, ...] = ()
+    children: tuple[JobRecord, ...] = ()
+    """Jobs that start because this one ended; one that exists already is left as it is."""
+    put: Mapping[str, bytes] = {}
+    """Key/value data of Huey to write."""
+    remove: tuple[str, ...] = ()
+    """Keys of Huey's key/value data to remove."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who asks for work, and from which queues in which order."""
+
+    server_id: str
+    worker: str
+    queues: tuple[str, ...]
+
+
+class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A running server: one process, or one parent with its worker processes."""
+
+    id: str
+    host: str
+    pid: int
+    process_key: str = ""
+    """Tells this process from a later one with the same number on the same host; empty where the system cannot tell."""
+    worker_type: str
+    workers: int
+    queues: tuple[str, ...]
+    started_at: datetime
+    heartbeat_at: datetime
+    running: int = 0
+    """Jobs it runs now."""
+
+
+class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue that has, or recently had, jobs or listeners."""
+
+    name: str
+    length: int
+    oldest_at: datetime | None
+    """When the job that has waited longest became ready."""
+    servers: int
+    """How many live servers listen to it."""
+
+
+class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs to list. Conditions are joined by and; ``None`` means no condition."""
+
+    state: JobState | None = None
+    queue: str | None = None
+    name: str | None = None
+    tenant: TenantScope = ANY_TENANT
+    retrying: bool | None = None
+    server_id: str | None = None
+    limit: int = 20
+    """1 to 1,000."""
+    after: str | None = None
+    """Cursor of the page before (``JobPage.next``)."""
+    before: str | None = None
+    """Cursor of the page after (``JobPage.previous``)."""
+
+    @property
+    def newest_first(self) -> bool:
+        """Finished jobs read newest first, waiting and running ones oldest first, as in Hangfire."""
+        return self.state in {None, JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED}
+
+
+class JobPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a list. A cursor stays right while jobs come and go: it names a place, not a number."""
+
+    jobs: tuple[JobRecord, ...]
+    next: str | None
+    previous: str | None
+
+
+def new_job_id(at: float | None = None) -> str:
+    """Return a new ULID: 26 characters, 48 bits of milliseconds and 80 random bits, sortable by time.
+
+    :param at: epoch seconds; the system's clock when left out.
+    """
+    milliseconds = int((time.time() if at is None else at) * 1000) & ((1 << 48) - 1)
+    number = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def encode_cursor(at: float, sequence: int) -> str:
+    """Return an opaque cursor for the place after the row with this time and sequence number."""
+    return base64.urlsafe_b64encode(f"{at!r}/{sequence}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> tuple[float, int]:
+    """Return time and sequence number of a cursor.
+
+    :raises ValueError: it is none of ours.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        at, _, sequence = text.partition("/")
+        place = float(at), int(sequence)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"{cursor[:80]!r} is not a page cursor") from error
+    if not (0 <= place[0] < 1e12 and 0 <= place[1] < 1 << 62):
+        raise ValueError(f"{cursor[:80]!r} is not a page cursor")
+    return place

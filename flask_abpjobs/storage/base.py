@@ -1,0 +1,223 @@
+"""The storage contract: the verbs that move jobs, and what each promises.
+
+Every verb is one atomic step: it happens whole or not at all, whatever dies in the middle. A verb that changes a job
+compares the state it expects first, appends to the job's history, and moves queues and counters in the same step.
+All verbs raise :class:`~flask_abpjobs.errors.StorageError` when the storage does not answer, is full or is damaged.
+
+The clock that decides is the storage's own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+
+from ..model import (
+    ANY_TENANT,
+    Claim,
+    JobPage,
+    JobProgress,
+    JobQuery,
+    JobRecord,
+    JobState,
+    Lease,
+    LogLine,
+    Outcome,
+    QueueRecord,
+    ServerRecord,
+    StateEntry,
+    TenantScope,
+)
+
+MAX_CRASHES = 3
+"""A job whose workers died this often in a row is failed instead of being tried again."""
+MAX_LOG_LINES = 1000
+"""Newest lines kept per job."""
+MAX_HISTORY = 200
+"""Newest state entries kept per job."""
+BATCH = 100
+"""The most jobs that one step of a sweep moves."""
+
+
+class JobStorage(ABC):
+    """Where jobs are kept. One object serves one application (``name``) in one process and its threads."""
+
+    name: str
+
+    # Jobs
+
+    @abstractmethod
+    def add(self, record: JobRecord) -> bool:
+        """Create a job in ``record.state`` (enqueued, scheduled or awaiting).
+
+        :returns: ``False`` when a job of that id exists already; it is left as it is.
+        """
+
+    @abstractmethod
+    def claim(self, claim: Claim) -> JobRecord | None:
+        """Give the first ready job to a worker: ENQUEUED -> PROCESSING, ``attempt`` + 1, ``fence`` + 1.
+
+        Queues are served in the order of ``claim.queues``; inside a queue the higher priority, then the longer wait.
+
+        :returns: ``None`` when nothing is ready, or when the server is not announced (any more).
+        """
+
+    @abstractmethod
+    def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
+        """End an attempt: PROCESSING -> ``outcome.state``, with all that ``outcome`` carries.
+
+        :param claim: asks for the next job in the same step.
+        :returns: the next job as :meth:`claim` does.
+        :raises LeaseLostError: the job is not held by this lease any more; nothing was changed or claimed.
+        """
+
+    @abstractmethod
+    def release(self, lease: Lease, reason: str) -> None:
+        """Put a claimed job back to the head of its queue and give the attempt back: PROCESSING -> ENQUEUED.
+
+        :raises LeaseLostError: see :meth:`finish`.
+        """
+
+    @abstractmethod
+    def report(self, lease: Lease, progress: JobProgress | None, lines: Sequence[LogLine]) -> None:
+        """Keep the progress (``None``: unchanged) and log lines of a running job.
+
+        :raises LeaseLostError: see :meth:`finish`.
+        """
+
+    @abstractmethod
+    def holds(self, lease: Lease) -> bool:
+        """Return whether the lease is still good."""
+
+    @abstractmethod
+    def requeue(
+        self,
+        job_id: str,
+        *,
+        expected: Collection[JobState],
+        reason: str,
+        by: str | None = None,
+        tenant: TenantScope = ANY_TENANT,
+    ) -> JobRecord:
+        """Put a job that is not running into its queue: ``expected`` -> ENQUEUED, retries counted anew.
+
+        :raises JobNotFoundError: no such job in this tenant scope.
+        :raises StateChangedError: the job is in none of the expected states.
+        """
+
+    @abstractmethod
+    def delete(
+        self,
+        job_id: str,
+        *,
+        expected: Collection[JobState],
+        reason: str,
+        by: str | None = None,
+        tenant: TenantScope = ANY_TENANT,
+    ) -> JobRecord:
+        """Move a job to DELETED; a running one loses its lease. Raises as :meth:`requeue` does."""
+
+    # Sweeps: each call moves at most BATCH jobs and returns how many
+
+    @abstractmethod
+    def promote(self) -> int:
+        """Put scheduled jobs that are due into their queues: SCHEDULED -> ENQUEUED, longest due first."""
+
+    @abstractmethod
+    def prune(self) -> int:
+        """Remove finished jobs whose ``expires_at`` has passed."""
+
+    # Servers
+
+    @abstractmethod
+    def announce(self, server: ServerRecord) -> None:
+        """Add or replace a server; its heartbeat starts now."""
+
+    @abstractmethod
+    def heartbeat(self, server_id: str) -> bool:
+        """Renew a server, and with it the leases of all its jobs. ``False``: it was taken for dead; announce anew."""
+
+    @abstractmethod
+    def retire(self, server_id: str) -> int:
+        """Remove a server that stops, and release what it still holds. Returns the number of jobs released."""
+
+    @abstractmethod
+    def recover_server(self, server_id: str, seen: ServerRecord) -> int | None:
+        """Take back the jobs of a dead server and remove it: PROCESSING -> ENQUEUED, ``crashes`` + 1.
+
+        A job that reaches :data:`MAX_CRASHES` goes to FAILED instead.
+
+        :param seen: the server as the caller saw it.
+        :returns: the number of jobs, or ``None`` when the server has given a sign of life since; nothing is changed.
+        """
+
+    @abstractmethod
+    def recover_worker(self, server_id: str, worker: str) -> int:
+        """Take back the jobs of one dead worker of a live server, as :meth:`recover_server` does."""
+
+    # Questions. Their cost does not grow with the number of jobs kept.
+
+    @abstractmethod
+    def get(self, job_id: str, *, tenant: TenantScope = ANY_TENANT) -> JobRecord:
+        """Return a job.
+
+        :raises JobNotFoundError: no such job in this tenant scope.
+        """
+
+    @abstractmethod
+    def history(self, job_id: str) -> list[StateEntry]:
+        """Return a job's state entries, oldest first; the newest :data:`MAX_HISTORY`."""
+
+    @abstractmethod
+    def log(self, job_id: str) -> list[LogLine]:
+        """Return a job's log lines, oldest first; the newest :data:`MAX_LOG_LINES`."""
+
+    @abstractmethod
+    def find(self, query: JobQuery) -> JobPage:
+        """Return one page of jobs.
+
+        :raises ValueError: the cursor or the limit is not of the right form.
+        """
+
+    @abstractmethod
+    def counts(self, *, tenant: TenantScope = ANY_TENANT) -> Mapping[str, int]:
+        """Return the number of jobs in each state, from counters.
+
+        Besides the states there are totals since the storage was made: ``created``, ``expired`` (pruned),
+        ``recovered`` (taken back from a lost worker), ``refused`` (late reports; of all tenants only) and the present
+        number of ``retrying`` jobs, a part of ``scheduled``.
+        """
+
+    @abstractmethod
+    def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
+        """Return the queues that have jobs or listeners, by name."""
+
+    @abstractmethod
+    def servers(self) -> list[ServerRecord]:
+        """Return the announced servers, oldest first, dead ones included until they are recovered."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Return the storage's clock in epoch seconds."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return kind, version and place of the storage for people, without credentials."""
+
+    @abstractmethod
+    def check(self) -> list[str]:
+        """Compare counters, indexes and records by a full scan and return each inconsistency in words."""
+
+    # Waiting
+
+    @abstractmethod
+    def wait(self, timeout: float) -> None:
+        """Return as soon as a job may have become ready, at the latest after ``timeout`` seconds."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Let every :meth:`wait` of this process return now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back. The storage opens them again when it is used again."""
