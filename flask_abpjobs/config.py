@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from .errors import ConfigError
+from .model import Retention
 
 PREFIX: Final = "ABPJOBS_"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
@@ -72,10 +73,18 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
         settings._check()
         return settings
 
-    def retention(self, state: str) -> timedelta | None:
-        """Return how long jobs that ended in ``state`` are kept, ``None`` for ever."""
-        seconds: float | None = getattr(self, f"{state}_retention_seconds")
-        return None if seconds is None else timedelta(seconds=seconds)
+    @property
+    def retention(self) -> Retention:
+        """How long finished jobs are kept."""
+
+        def kept(seconds: float | None) -> timedelta | None:
+            return None if seconds is None else timedelta(seconds=seconds)
+
+        return Retention(
+            succeeded=kept(self.succeeded_retention_seconds),
+            deleted=kept(self.deleted_retention_seconds),
+            failed=kept(self.failed_retention_seconds),
+        )
 
     def _check(self) -> None:
         def require(is_right: bool, field: str, advice: str) -> None:
@@ -89,9 +98,7 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
         require(len(set(self.queues)) == len(self.queues), "queues", "name each queue once")
         for queue in self.queues:
             require(bool(QUEUE_PATTERN.match(queue)), "queues", "a queue name has 1 to 64 letters, digits and _ . -")
-        require(
-            bool(QUEUE_PATTERN.match(self.default_queue)), "default_queue", "use 1 to 64 letters, digits and _ . -"
-        )
+        require(bool(QUEUE_PATTERN.match(self.default_queue)), "default_queue", "use 1 to 64 letters, digits and _ . -")
         require(0.1 <= self.heartbeat_seconds <= 3600, "heartbeat_seconds", "use 0.1 to 3600 seconds")
         require(
             self.server_timeout_seconds >= 2 * self.heartbeat_seconds,

@@ -196,8 +196,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: JobError | None = None
     payload: bytes | None = None
     """Replaces the payload, for tasks that carry their retries inside."""
-    retention: timedelta | None = None
-    """How long a finished job is kept; ``None`` for ever."""
     progress: JobProgress | None = None
     log: tuple[LogLine, ...] = ()
     children: tuple[JobRecord, ...] = ()
@@ -206,6 +204,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Key/value data of Huey to write."""
     remove: tuple[str, ...] = ()
     """Keys of Huey's key/value data to remove."""
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long finished jobs are kept; ``None`` for ever. The defaults are Hangfire's."""
+
+    succeeded: timedelta | None = timedelta(days=1)
+    deleted: timedelta | None = timedelta(days=1)
+    failed: timedelta | None = None
+
+    def expiry(self, state: JobState, at: float) -> float | None:
+        """Return when a job that came into ``state`` at ``at`` may be removed, in epoch seconds."""
+        kept: timedelta | None = getattr(self, state.value, None)
+        return None if kept is None else at + kept.total_seconds()
+
+
+DEFAULT_RETENTION: Final = Retention()
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -241,7 +255,7 @@ class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
     oldest_at: datetime | None
     """When the job that has waited longest became ready."""
     servers: int
-    """How many live servers listen to it."""
+    """How many announced servers listen to it."""
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,250 @@
+"""Typed arguments to JSON and back."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import inspect
+import re
+import typing
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from .errors import ArgumentsError
+from .model import Argument
+
+MAX_PAYLOAD: Final = 1_048_576
+"""Bytes of JSON that the arguments of one job may take. Larger data belongs into a file or table of its own."""
+MAX_TEXT: Final = 1_000
+MAX_ARGUMENTS: Final = 50
+_SECRET_NAME: Final = re.compile(
+    r"(passw|passwd|pwd|secret|token|api_?key|apikey|authorization|cookie|connection_?string|card|iban|cvv|credential)",
+    re.IGNORECASE,
+)
+
+
+class Parameters:
+    """The parameters of one job: checks arguments at enqueue, writes them as JSON and reads them before the call.
+
+    :param struct: a msgspec structure with one field for each parameter, or the type of the one argument of a job class.
+    :param sensitive: names whose values are never shown, besides those that look like secrets by their name.
+    """
+
+    def __init__(self, struct: Any, *, sensitive: Collection[str] = (), untyped: Collection[str] = ()) -> None:
+        self.type = struct
+        self._sensitive = frozenset(sensitive)
+        self._untyped = frozenset(untyped)
+        self._types = _field_types(struct)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(struct, dec_hook=_decode_foreign)
+        unknown = self._sensitive - self._types.keys()
+        if unknown:
+            raise ArgumentsError(
+                f"sensitive names {', '.join(sorted(unknown))}, but the parameters are {', '.join(self._types) or 'none'}."
+            )
+
+    def encode(self, value: Any) -> bytes:
+        """Return ``value`` as JSON, proven to be readable again.
+
+        :raises ArgumentsError: it does not fit, is not JSON, or takes more than :data:`MAX_PAYLOAD` bytes.
+        """
+        try:
+            payload = _encoder.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ArgumentsError(f"An argument cannot be written as JSON: {error}.") from error
+        if len(payload) > MAX_PAYLOAD:
+            raise ArgumentsError(
+                f"The arguments take {len(payload):,} bytes of JSON; at most {MAX_PAYLOAD:,} are stored with a job. "
+                "Put the data into a file or table and pass its key."
+            )
+        read = self.decode(payload)
+        for name in self._untyped:
+            before, after = getattr(value, name, None), getattr(read, name, None)
+            if _as_json(before) != after:
+                raise ArgumentsError(
+                    f"{name}={before!r:.100} would arrive as {after!r:.100}: give the parameter {name!r} a type annotation."
+                )
+        return payload
+
+    def decode(self, payload: bytes) -> Any:
+        """Return the value that JSON means.
+
+        :raises ArgumentsError: it does not fit the parameters.
+        """
+        try:
+            return self._decoder.decode(payload)
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            raise ArgumentsError(_in_words(str(error))) from error
+
+    def display(self, value: Any) -> tuple[Argument, ...]:
+        """Return the arguments as a person reads them, secrets redacted."""
+        shown = []
+        for name, annotation in list(self._types.items())[:MAX_ARGUMENTS]:
+            argument = value.get(name, msgspec.UNSET) if isinstance(value, Mapping) else getattr(value, name, None)
+            if argument is msgspec.UNSET:
+                continue
+            kind = type_name(annotation) if annotation is not Any else type(argument).__name__
+            if name in self._sensitive or _SECRET_NAME.search(name):
+                shown.append(Argument(name, "", kind, redacted=True))
+            else:
+                shown.append(Argument(name, source_of(argument), kind))
+        return tuple(shown)
+
+
+def parameters_of(function: Callable[..., Any], *, sensitive: Collection[str] = ()) -> Parameters:
+    """Return the parameters of a function, which its annotations describe.
+
+    :raises ArgumentsError: it takes ``*args`` or ``**kwargs``, or has an annotation that JSON cannot carry.
+    """
+    where = f"{function.__module__}.{function.__qualname__}"
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ArgumentsError(f"An annotation of {where} cannot be resolved: {error}.") from error
+    fields: list[tuple[str, Any, Any]] = []
+    untyped = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ArgumentsError(f"{where} takes *{parameter.name}: a job needs named parameters.")
+        annotation = hints.get(parameter.name, Any)
+        if annotation is Any:
+            untyped.append(parameter.name)
+        if parameter.default is parameter.empty:
+            fields.append((parameter.name, annotation, msgspec.NODEFAULT))
+        else:  # left out at enqueue: the default of the code that runs the job applies
+            optional = typing.Union[annotation, msgspec.UnsetType]  # noqa: UP007 - made at run time
+            fields.append((parameter.name, optional, msgspec.UNSET))
+    try:
+        struct = msgspec.defstruct("Arguments", fields, kw_only=True, frozen=True)
+        return Parameters(struct, sensitive=sensitive, untyped=untyped)
+    except (TypeError, ValueError) as error:
+        raise ArgumentsError(f"The parameters of {where} cannot be carried as JSON: {error}.") from error
+
+
+def type_name(annotation: Any) -> str:
+    """Return a type as one writes it, without modules."""
+    if annotation is type(None):
+        return "None"
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    if typing.get_origin(annotation) is typing.Annotated:
+        return type_name(typing.get_args(annotation)[0])
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", str(annotation))
+
+
+def source_of(value: Any, *, limit: int = MAX_TEXT) -> str:
+    """Return Python source of a value, at most ``limit`` characters; never fails."""
+    try:
+        text = _source(value, limit)
+    except Exception as error:  # a __repr__ of foreign code
+        text = f"<{type(value).__name__} without repr: {type(error).__name__}>"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _source(value: Any, limit: int) -> str:
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, dt.datetime):
+        return re.sub(r"datetime\.(?=datetime|timezone|timedelta)", "", repr(value)).replace("timezone.utc", "UTC")
+    if isinstance(value, (dt.date, dt.time, dt.timedelta)):
+        return repr(value).removeprefix("datetime.")
+    if isinstance(value, (str, bytes)):
+        return repr(value[: limit + 1])
+    if isinstance(value, (bool, int, float, decimal.Decimal, uuid.UUID, type(None))):
+        return repr(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{_source(key, limit)}: {_member(str(key), item, limit)}" for key, item in value.items())
+        return "{" + _joined(pairs, limit) + "}"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        inside = _joined((_source(item, limit) for item in value), limit)
+        if isinstance(value, list):
+            return f"[{inside}]"
+        if isinstance(value, tuple):
+            return f"({inside},)" if len(value) == 1 else f"({inside})"
+        return f"{{{inside}}}" if value else "set()"
+    names = _member_names(value)
+    if names is not None:
+        members = (f"{name}={_member(name, getattr(value, name), limit)}" for name in names)
+        return f"{type(value).__name__}({_joined(members, limit)})"
+    return repr(value)
+
+
+def _member(name: str, value: Any, limit: int) -> str:
+    return "<redacted>" if _SECRET_NAME.search(name) else _source(value, limit)
+
+
+def _member_names(value: Any) -> list[str] | None:
+    if isinstance(value, msgspec.Struct):
+        return list(value.__struct_fields__)
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    fields = getattr(type(value), "model_fields", None)  # pydantic
+    return None if fields is None else list(fields)
+
+
+def _joined(parts: collections.abc.Iterable[str], limit: int) -> str:
+    kept, length = [], 0
+    for part in parts:
+        kept.append(part)
+        length += len(part) + 2
+        if length > limit:
+            break
+    return ", ".join(kept)
+
+
+def _field_types(struct: Any) -> dict[str, Any]:
+    if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
+        hints = typing.get_type_hints(struct)
+        return {name: _without_unset(hints.get(name, Any)) for name in struct.__struct_fields__}
+    if dataclasses.is_dataclass(struct):
+        hints = typing.get_type_hints(struct)
+        return {field.name: hints.get(field.name, Any) for field in dataclasses.fields(struct)}
+    fields = getattr(struct, "model_fields", None)  # pydantic
+    if fields is not None:
+        return {name: field.annotation for name, field in fields.items()}
+    return dict(typing.get_type_hints(struct))  # TypedDict
+
+
+def _without_unset(annotation: Any) -> Any:
+    members = typing.get_args(annotation)
+    if msgspec.UnsetType not in members:
+        return annotation
+    rest = tuple(member for member in members if member is not msgspec.UnsetType)
+    return rest[0] if len(rest) == 1 else typing.Union[rest]  # noqa: UP007 - made at run time
+
+
+def _as_json(value: Any) -> Any:
+    """Return what JSON makes of plain containers, so that only other types count as changed."""
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return value
+
+
+def _encode_foreign(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)  # pydantic
+    if dump is not None:
+        return dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is not a type that JSON can carry")
+
+
+def _decode_foreign(expected: type, value: Any) -> Any:
+    validate = getattr(expected, "model_validate", None)  # pydantic
+    if validate is not None:
+        return validate(value)
+    raise TypeError(f"{expected.__name__} is not a type that JSON can carry")
+
+
+def _in_words(text: str) -> str:
+    problem, _, path = text.partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    return f"{field}: {problem}." if field else f"{problem}."
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_encode_foreign, decimal_format="string")

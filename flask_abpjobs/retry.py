@@ -1,0 +1,77 @@
+"""When a failed job is tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from .errors import ConfigError
+
+MAX_DELAY: Final = timedelta(days=366).total_seconds()
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a failed job is tried again, and how often.
+
+    ``RetryPolicy()`` is Hangfire's default: ten retries, the n-th after ``(n-1)**4 + 15 + random(0..29) * n`` seconds;
+    the first comes after 15 to 44 seconds, the last after about two hours. ``RetryPolicy(delays=[2, 5, 10])`` waits these
+    seconds and then gives up. See also :meth:`exponential` and :meth:`none`.
+    """
+
+    attempts: int = 10
+    """The most retries after the first failure; with ``delays`` their number counts."""
+    delays: tuple[float, ...] | None = None
+    """Seconds before each retry."""
+    first: float | None = None
+    """Seconds before the first retry of an exponential policy."""
+    factor: float = 2.0
+    """By what the delay of an exponential policy grows."""
+    timeout: float | None = None
+    """Seconds from when the job first became due, after which an exponential policy gives up."""
+
+    def __post_init__(self) -> None:
+        if self.delays is not None:
+            msgspec.structs.force_setattr(self, "delays", tuple(float(delay) for delay in self.delays))
+            msgspec.structs.force_setattr(self, "attempts", len(self.delays or ()))
+        if not 0 <= self.attempts <= 1000:
+            raise ConfigError(f"RetryPolicy: attempts is {self.attempts}; use 0 to 1000.")
+        if any(not 0 <= delay <= MAX_DELAY for delay in self.delays or ()):
+            raise ConfigError(
+                f"RetryPolicy: delays is {list(self.delays or ())}; use seconds from 0 to {MAX_DELAY:.0f}."
+            )
+        if self.first is not None and not (0 < self.first <= MAX_DELAY and self.factor >= 1):
+            raise ConfigError("RetryPolicy.exponential: first must be positive seconds and factor at least 1.")
+
+    @classmethod
+    def none(cls) -> RetryPolicy:
+        """Return the policy that never tries again."""
+        return cls(attempts=0)
+
+    @classmethod
+    def exponential(cls, first: float = 60.0, factor: float = 2.0, timeout: float = 172_800.0) -> RetryPolicy:
+        """Return ABP's policy: ``first * factor**(n-1)`` seconds before retry n, until ``timeout`` seconds have passed.
+
+        With the defaults the twelfth attempt, 34 hours after the first, is the last.
+        """
+        return cls(attempts=1000, first=first, factor=factor, timeout=timeout)
+
+    def next_delay(self, failures: int, age: float, *, draw: Callable[[], int] | None = None) -> float | None:
+        """Return seconds to wait before the next retry, ``None`` to give up.
+
+        :param failures: how many attempts have failed, this one included.
+        :param age: seconds since the job first became due.
+        :param draw: returns a number from 0 to 29; random when left out.
+        """
+        if failures > self.attempts:
+            return None
+        if self.delays is not None:
+            return self.delays[failures - 1]
+        if self.first is not None:
+            delay = min(self.first * self.factor ** min(failures - 1, 500), MAX_DELAY)
+            return None if self.timeout is not None and age + delay > self.timeout else delay
+        jitter = random.randrange(30) if draw is None else draw()
+        return min(float((failures - 1) ** 4 + 15 + jitter * failures), MAX_DELAY)

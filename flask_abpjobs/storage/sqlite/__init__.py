@@ -1,0 +1,3 @@
+"""The storage contract on SQLite."""
+
+from .verbs import SqliteJobStorage as SqliteJobStorage

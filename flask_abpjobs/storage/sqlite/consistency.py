@@ -1,0 +1,76 @@
+"""Counters, indexes and records of a SQLite storage held against each other by a full scan."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def inconsistencies(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    """Return each inconsistency in words; an empty list is a sound storage."""
+    return [
+        *_damage(cursor),
+        *_wrong_counts(cursor, app),
+        *_lost_totals(cursor, app),
+        *_wrong_records(cursor, app),
+    ]
+
+
+def _damage(cursor: sqlite3.Cursor) -> list[str]:
+    return [f"SQLite: {row[0]}" for row in cursor.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
+
+
+def _wrong_counts(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    actual = cursor.execute(
+        "SELECT coalesce(tenant_id, '') AS tenant, queue, state AS what, count(*) AS number FROM abpjobs_job "
+        "WHERE app = :app GROUP BY 1, 2, 3 UNION ALL "
+        "SELECT coalesce(tenant_id, ''), queue, 'retrying', count(*) FROM abpjobs_job "
+        "WHERE app = :app AND state = 'scheduled' AND failures > 0 GROUP BY 1, 2",
+        {"app": app},
+    ).fetchall()
+    kept = cursor.execute(
+        "SELECT tenant, queue, what, number FROM abpjobs_count WHERE app = ? AND number <> 0 "
+        "AND what NOT IN ('created', 'expired', 'recovered', 'refused')",
+        (app,),
+    ).fetchall()
+    scanned = {(row["tenant"], row["queue"], row["what"]): row["number"] for row in actual}
+    counted = {(row["tenant"], row["queue"], row["what"]): row["number"] for row in kept}
+    return [
+        f"The counter says {counted.get(key, 0)} {key[2]} jobs in queue {key[1]!r} of tenant {key[0] or 'none'}, "
+        f"a scan finds {scanned.get(key, 0)}."
+        for key in sorted(scanned.keys() | counted.keys())
+        if scanned.get(key, 0) != counted.get(key, 0)
+    ]
+
+
+def _lost_totals(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    (created, expired) = cursor.execute(
+        "SELECT coalesce(sum(number) FILTER (WHERE what = 'created'), 0), "
+        "coalesce(sum(number) FILTER (WHERE what = 'expired'), 0) FROM abpjobs_count WHERE app = ?",
+        (app,),
+    ).fetchone()
+    (present,) = cursor.execute("SELECT count(*) FROM abpjobs_job WHERE app = ?", (app,)).fetchone()
+    if created == present + expired:
+        return []
+    return [f"{created} jobs were created, but {present} are present and {expired} expired."]
+
+
+def _wrong_records(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    found = []
+    for (job_id,) in cursor.execute(
+        "SELECT id FROM abpjobs_job WHERE app = ? AND state = 'processing' AND NOT EXISTS "
+        "(SELECT 1 FROM abpjobs_server WHERE app = abpjobs_job.app AND id = server_id)",
+        (app,),
+    ):
+        found.append(f"Job {job_id} is processing on a server that is not announced.")
+    for (job_id,) in cursor.execute(
+        "SELECT id FROM abpjobs_job WHERE app = ? AND state = 'scheduled' AND due_at IS NULL", (app,)
+    ):
+        found.append(f"Job {job_id} is scheduled without a time.")
+    for (job_id,) in cursor.execute(
+        "SELECT job.id FROM abpjobs_job AS job LEFT JOIN abpjobs_entry AS entry "
+        "ON entry.job = job.sequence AND entry.sequence = job.entries "
+        "WHERE job.app = ? AND (entry.state IS NULL OR entry.state <> job.state)",
+        (app,),
+    ):
+        found.append(f"The newest history entry of job {job_id} does not tell its state.")
+    return found
