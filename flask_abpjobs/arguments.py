@@ -32,7 +32,7 @@ _SECRET_NAME: Final = re.compile(
 class Parameters:
     """The parameters of one job: checks arguments at enqueue, writes them as JSON and reads them before the call.
 
-    :param struct: a msgspec structure with one field for each parameter, or the type of the one argument of a job class.
+    :param struct: a msgspec structure with one field for each parameter, or the argument type of a job class.
     :param sensitive: names whose values are never shown, besides those that look like secrets by their name.
     """
 
@@ -45,8 +45,14 @@ class Parameters:
         unknown = self._sensitive - self._types.keys()
         if unknown:
             raise ArgumentsError(
-                f"sensitive names {', '.join(sorted(unknown))}, but the parameters are {', '.join(self._types) or 'none'}."
+                f"sensitive names {', '.join(sorted(unknown))}, which is no parameter. "
+                f"There are {', '.join(self._types) or 'none'}."
             )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in their order."""
+        return tuple(self._types)
 
     def encode(self, value: Any) -> bytes:
         """Return ``value`` as JSON, proven to be readable again.
@@ -67,7 +73,8 @@ class Parameters:
             before, after = getattr(value, name, None), getattr(read, name, None)
             if _as_json(before) != after:
                 raise ArgumentsError(
-                    f"{name}={before!r:.100} would arrive as {after!r:.100}: give the parameter {name!r} a type annotation."
+                    f"{name}={before!r:.100} would arrive as {after!r:.100}: "
+                    f"give the parameter {name!r} a type annotation."
                 )
         return payload
 
@@ -124,6 +131,17 @@ def parameters_of(function: Callable[..., Any], *, sensitive: Collection[str] = 
         return Parameters(struct, sensitive=sensitive, untyped=untyped)
     except (TypeError, ValueError) as error:
         raise ArgumentsError(f"The parameters of {where} cannot be carried as JSON: {error}.") from error
+
+
+def encode_result(value: Any) -> bytes:
+    """Return what a job returned as JSON.
+
+    :raises ArgumentsError: it cannot be written so.
+    """
+    try:
+        return _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ArgumentsError(f"The result cannot be written as JSON: {error}. Return plain values, or None.") from error
 
 
 def type_name(annotation: Any) -> str:

@@ -226,6 +226,11 @@ class AsyncBackgroundJob(_JobClass[Args]):
         """Do the work; see :meth:`BackgroundJob.execute`."""
 
 
+def bind_class(job_class: type[Any], call: JobCall[Any]) -> None:
+    """Give a job class its call, for ``enqueue`` and ``using`` on the class itself."""
+    job_class._call = call  # type: ignore[attr-defined]
+
+
 class JobRegistry:
     """The jobs of an application by name and by argument type."""
 
@@ -305,8 +310,8 @@ class JobRegistry:
         if definition is None:
             known = ", ".join(sorted(type_name(known) for known in self._by_type)) or "none yet"
             raise UnknownJobError(
-                f"No job takes arguments of type {args_type.__module__}.{args_type.__qualname__}. Decorate its job class "
-                f"with @jobs.job, or call enqueue on the job itself. Registered argument types: {known}."
+                f"No job takes arguments of type {args_type.__module__}.{args_type.__qualname__}. Decorate its job "
+                f"class with @jobs.job, or call enqueue on the job itself. Registered argument types: {known}."
             )
         return definition
 

@@ -18,8 +18,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """When a failed job is tried again, and how often.
 
     ``RetryPolicy()`` is Hangfire's default: ten retries, the n-th after ``(n-1)**4 + 15 + random(0..29) * n`` seconds;
-    the first comes after 15 to 44 seconds, the last after about two hours. ``RetryPolicy(delays=[2, 5, 10])`` waits these
-    seconds and then gives up. See also :meth:`exponential` and :meth:`none`.
+    the first comes after 15 to 44 seconds, the last after about two hours. ``RetryPolicy(delays=[2, 5, 10])`` waits
+    these seconds and then gives up. See also :meth:`exponential` and :meth:`none`.
     """
 
     attempts: int = 10
@@ -75,3 +75,16 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             return None if self.timeout is not None and age + delay > self.timeout else delay
         jitter = random.randrange(30) if draw is None else draw()
         return min(float((failures - 1) ** 4 + 15 + jitter * failures), MAX_DELAY)
+
+
+def encode_policy(policy: RetryPolicy) -> bytes:
+    """Return a policy as JSON, to travel with a job."""
+    return msgspec.json.encode(policy)
+
+
+def decode_policy(data: bytes) -> RetryPolicy | None:
+    """Return the policy that JSON means, ``None`` when the bytes are damaged: the job's own policy applies then."""
+    try:
+        return msgspec.json.decode(data, type=RetryPolicy)
+    except (msgspec.MsgspecError, ConfigError):
+        return None

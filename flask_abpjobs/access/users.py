@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import current_app
-from flask_login import current_user  # type: ignore[import-untyped]
+from flask_login import current_user
 
 
 def find_user() -> Any | None:

@@ -123,7 +123,7 @@ class SqliteTransitions(SqliteQuestions):
             error = outcome.error
             data |= {"error_type": error.type, "error_message": error.message, "traceback": error.traceback}
             columns |= {"error_type": error.type, "error_message": error.message}
-            if state is JobState.SCHEDULED:
+            if state in (JobState.SCHEDULED, JobState.ENQUEUED):
                 columns["failures"] = row["failures"] + 1
         elif state is JobState.SUCCEEDED:
             columns |= {"error_type": None, "error_message": None, "result": outcome.result}

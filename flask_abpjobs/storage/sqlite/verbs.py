@@ -210,6 +210,7 @@ class SqliteJobStorage(SqliteTransitions):
     def wait(self, timeout: float) -> None:
         with self._translated():
             self._watch.wait(getattr(self._local, "mark", -1), timeout)
+            self._local.mark = self._watch.mark()
 
     def wake(self) -> None:
         self._watch.notify()

@@ -1,0 +1,165 @@
+"""What a running job knows of itself, and whose tenant is current."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Final, Protocol, cast
+
+from flask import current_app, has_request_context
+from werkzeug.local import LocalProxy
+
+from .errors import AbpJobsError
+from .model import JobProgress, JobRecord
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class JobCancelledError(AbpJobsError):
+    """Raised by :meth:`JobContext.raise_if_cancelled`: nobody waits for this attempt any more."""
+
+
+class Reporter(Protocol):
+    """Where a running job's words go."""
+
+    def progress(self, progress: JobProgress) -> None: ...
+
+    def log(self, text: str, level: str) -> None: ...
+
+    def is_cancelled(self) -> bool: ...
+
+
+class JobContext:
+    """The running job, as :data:`current_job` shows it."""
+
+    def __init__(self, record: JobRecord, reporter: Reporter) -> None:
+        self._record = record
+        self._reporter = reporter
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        """The job's registered name."""
+        return self._record.name
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        return self._record.queue
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1. Above 1 an earlier one failed or was lost: its work may be half done."""
+        return self._record.attempt
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant for whom it runs."""
+        return self._record.tenant_id
+
+    @property
+    def enqueued_by(self) -> str | None:
+        """The id of the user who enqueued it."""
+        return self._record.enqueued_by
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The correlation id of the request or job that enqueued it."""
+        return self._record.correlation_id
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the job is. Cheap: written at most once a second, and at the end.
+
+        :param done: units of work done.
+        :param total: all units, if known.
+        :param message: what it is doing now, at most 200 characters.
+        """
+        self._reporter.progress(JobProgress(float(done), None if total is None else float(total), message[:200]))
+
+    def log(self, text: str, level: str = "info") -> None:
+        """Write a line to the job's log. Cheap: written at most once a second, and at the end.
+
+        :param text: at most 4,000 characters are kept.
+        :param level: ``debug``, ``info``, ``warning`` or ``error``.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"level is {level!r}: use {', '.join(LEVELS)}")
+        self._reporter.log(text, level)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job was deleted, or given to another worker, while it runs. Asks at most every two seconds."""
+        return self._reporter.is_cancelled()
+
+    def raise_if_cancelled(self) -> None:
+        """Leave the job when it is cancelled.
+
+        :raises JobCancelledError: it is.
+        """
+        if self.is_cancelled:
+            raise JobCancelledError(f"Job {self.id} was cancelled.")
+
+
+_job: ContextVar[JobContext] = ContextVar("abpjobs_job")
+_tenant: ContextVar[str | None] = ContextVar("abpjobs_tenant")
+
+current_job: JobContext = cast(
+    JobContext,
+    LocalProxy(_job, unbound_message="No job is running here: current_job is for code that a worker runs as a job."),
+)
+"""The running job."""
+
+
+class CurrentTenant:
+    """The tenant of the running job, of a :func:`tenant_scope`, or of the caller of this request."""
+
+    @property
+    def id(self) -> str | None:
+        """The tenant's id; ``None`` for the host and where nobody said."""
+        try:
+            return _tenant.get()
+        except LookupError:
+            if has_request_context():
+                return cast("str | None", current_app.extensions["abpjobs"].tenant_resolver())
+            return None
+
+    def __repr__(self) -> str:
+        return f"<current_tenant {self.id!r}>"
+
+
+current_tenant: Final = CurrentTenant()
+"""Whose data the current code may touch; read ``current_tenant.id``."""
+
+
+def find_current_job() -> JobContext | None:
+    """Return the running job, ``None`` outside of one."""
+    return _job.get(None)
+
+
+@contextlib.contextmanager
+def tenant_scope(tenant_id: str | None) -> Iterator[None]:
+    """Make a tenant current, for scripts and jobs that act for another one.
+
+    :param tenant_id: the tenant, ``None`` for the host.
+    """
+    token = _tenant.set(tenant_id)
+    try:
+        yield
+    finally:
+        _tenant.reset(token)
+
+
+@contextlib.contextmanager
+def job_scope(context: JobContext) -> Iterator[None]:
+    """Make a job and its tenant current."""
+    token = _job.set(context)
+    try:
+        with tenant_scope(context.tenant_id):
+            yield
+    finally:
+        _job.reset(token)

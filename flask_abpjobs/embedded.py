@@ -1,0 +1,76 @@
+"""A server of jobs inside the process that serves the web pages."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+
+import click
+from flask import Flask
+
+from .config import JobsConfig
+from .engine import JobHuey
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddedWorker:
+    """Starts one server of jobs in the serving process, once, and stops it when the process ends.
+
+    It starts with the first request, so never in a process that only loads the app: not in the parent of the reloader,
+    not before a pre-forking server forks, not in a command. Under ``flask run`` it starts at once.
+    """
+
+    def __init__(self, app: Flask, huey: JobHuey, config: JobsConfig) -> None:
+        self._huey = huey
+        self._config = config
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        app.before_request(self.ensure_started)
+        if _is_development_server():
+            self.ensure_started()
+
+    def ensure_started(self) -> None:
+        """Start the server unless this process has one."""
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._start()
+
+    def _start(self) -> None:
+        config = self._config
+        consumer = self._huey.create_consumer(
+            workers=config.workers,
+            worker_type="greenlet" if config.worker_type == "greenlet" else "thread",
+            heartbeat=config.heartbeat_seconds,
+            server_timeout=config.server_timeout_seconds,
+            shutdown_timeout=config.shutdown_timeout_seconds,
+            handle_signals=False,
+        )
+        thread = threading.Thread(target=consumer.run, name="abpjobs-server", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            consumer.stop(graceful=True)
+            thread.join(timeout=1.0)
+
+        atexit.register(stop)
+        logger.info("Embedded worker started: %d threads", config.workers)
+
+
+def _is_development_server() -> bool:
+    """Whether this process is the one that ``flask run`` serves from."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
+        return False
+    uses_reloader = bool(context.params.get("reload") if context.params.get("reload") is not None else _is_debug())
+    return not uses_reloader or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+
+
+def _is_debug() -> bool:
+    return os.environ.get("FLASK_DEBUG", "").lower() in {"1", "true", "yes", "on"} or "--debug" in sys.argv

@@ -1,0 +1,163 @@
+"""A server: Huey's consumer with leases, a heartbeat, recovery and an orderly stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import Any, Final
+
+from huey.consumer import Consumer, ProcessEnvironment, Scheduler, Worker
+
+from ..errors import StorageError
+from .huey import JobHuey
+from .liveness import process_key
+from .steward import Steward
+
+IDLE_WAIT: Final = 0.5
+"""Seconds after which an idle worker looks by itself, and sees that it is to stop."""
+
+logger = logging.getLogger(__name__)
+
+
+class JobWorker(Worker):  # type: ignore[misc]
+    """Huey's worker, which waits for a notification instead of sleeping longer and longer."""
+
+    huey: JobHuey
+    name: str
+
+    def initialize(self) -> None:
+        self.huey.work_as(self.name)
+        super().initialize()
+
+    def sleep(self) -> None:
+        try:
+            self.huey.records.wait(IDLE_WAIT)
+        except StorageError:
+            logger.warning("Cannot wait for jobs", exc_info=True)
+            self.stop_flag.wait(1.0)
+
+    def shutdown(self) -> None:
+        self.huey.put_back()
+        super().shutdown()
+
+
+class JobScheduler(Scheduler):  # type: ignore[misc]
+    """Huey's scheduler, which also removes what has expired."""
+
+    def loop(self, now: Any = None) -> None:
+        try:
+            self.huey.prune()
+        except StorageError:
+            logger.warning("Cannot prune finished jobs now", exc_info=True)
+        super().loop(now)
+
+
+class QuietProcessEnvironment(ProcessEnvironment):  # type: ignore[misc]
+    """Worker processes that leave stopping to their parent: a Ctrl-C in a terminal reaches them too."""
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGTERM, signal.SIGUSR1)
+
+    def init_child(self, process: Any) -> None:
+        super().init_child(process)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class JobConsumer(Consumer):  # type: ignore[misc]
+    """A server of jobs.
+
+    SIGTERM and SIGINT stop it in order: no new jobs are begun, running ones may end within ``shutdown_timeout``
+    seconds, and what still runs then is put back into its queue.
+
+    :param heartbeat: seconds between signs of life.
+    :param server_timeout: seconds without one after which another server takes this one's jobs back.
+    :param handle_signals: whether to answer signals; off for a server inside another program.
+    :param options: Huey's own, such as ``workers`` and ``worker_type``.
+    """
+
+    huey: JobHuey
+    worker_class = JobWorker
+    scheduler_class = JobScheduler
+
+    def __init__(
+        self,
+        huey: JobHuey,
+        *,
+        heartbeat: float = 5.0,
+        server_timeout: float = 30.0,
+        handle_signals: bool = True,
+        **options: Any,
+    ) -> None:
+        self._workers_made = 0
+        self._lost_workers: list[str] = []
+        self._handles_signals = handle_signals
+        options.setdefault("graceful_signal", "TERM")
+        options.setdefault("shutdown_timeout", 15.0)
+        options.setdefault("health_check_interval", 1)
+        super().__init__(huey, **options)
+        self._signal_actions[signal.SIGINT] = (False, True)
+        self._steward = Steward(huey, heartbeat, server_timeout)
+
+    def get_environment(self, worker_type: str) -> Any:
+        return QuietProcessEnvironment() if worker_type == "process" else super().get_environment(worker_type)
+
+    def start(self) -> None:
+        """Announce the server, then start its workers, then the heartbeat: no thread may run while processes fork."""
+        self.huey.is_stopping = self.stop_flag.is_set
+        self.huey.serve(self.worker_type, self.workers, process_key(os.getpid()))
+        super().start()
+        self._steward.start()
+
+    def stop(self, graceful: bool = False) -> None:
+        """Stop in order, see the class; without ``graceful`` running jobs are put back at once."""
+        try:
+            self.stop_flag.set()
+            self.huey.records.wake()
+            super().stop(graceful)
+        finally:
+            self._steward.stop()
+            self._leave()
+
+    def check_worker_health(self) -> bool:
+        """Replace dead workers, and take back what they were running."""
+        for worker, process in self.worker_threads:
+            if not self.environment.is_alive(process):
+                self._lost_workers.append(worker.name)
+        self._take_back_lost()
+        return bool(super().check_worker_health())
+
+    def _create_worker(self) -> JobWorker:
+        worker: JobWorker = super()._create_worker()
+        self._workers_made += 1  # a replacement is a new worker: its jobs are not those of the dead one
+        worker.name = f"worker-{self._workers_made}"
+        return worker
+
+    def _take_back_lost(self) -> None:
+        assert self.huey.server is not None
+        while self._lost_workers:
+            worker = self._lost_workers[-1]
+            try:
+                recovered = self.huey.records.recover_worker(self.huey.server.id, worker)
+            except StorageError:
+                logger.warning("Cannot take back the jobs of %s yet", worker, exc_info=True)
+                return
+            self._lost_workers.pop()
+            logger.warning("%s died; %d of its jobs went back", worker, recovered)
+
+    def _leave(self) -> None:
+        server, self.huey.server = self.huey.server, None
+        if server is None:
+            return
+        try:
+            released = self.huey.records.retire(server.id)
+        except StorageError:
+            logger.exception("Cannot sign off; another server will take the jobs back")
+            return
+        if released:
+            logger.warning("%d running jobs did not end in time and were put back", released)
+
+    def _set_signal_handlers(self) -> None:
+        if self._handles_signals and threading.current_thread() is threading.main_thread():
+            super()._set_signal_handlers()

@@ -1,0 +1,430 @@
+"""A Huey whose every task is a record: leased, fenced, and finished in one step."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from huey import Huey
+from huey.api import Task, chord, group
+from huey.constants import EmptyData
+from huey.exceptions import CancelExecution, HueyException, RetryTask
+
+from ..errors import AbpJobsError, LeaseLostError, StorageError, UnknownJobError
+from ..jobs import Activator, JobRegistry
+from ..model import Claim, JobPriority, JobRecord, JobState, Lease, Outcome, ServerRecord
+from ..retry import RetryPolicy, decode_policy
+from ..storage.sqlite import SqliteJobStorage
+from .attempt import Attempt
+from .performer import DefinedTask, Scope
+from .reporter import BufferedReporter, Pulse
+from .serializer import JsonSerializer
+
+MAX_SWEEPS: Final = 50
+"""Batches that one tick of the scheduler moves at most, so that it never starves the heartbeat."""
+FINISH_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+logger = logging.getLogger(__name__)
+worker_log = logging.getLogger("flask_abpjobs.worker")
+
+
+class JobHuey(Huey):  # type: ignore[misc]
+    """Huey with a record for every task.
+
+    Huey's own API works as it is known: ``@huey.task()``, pipelines, chords, locks. Its loops and hooks are Huey's.
+    What differs is where a task lives: enqueueing writes a record, taking one leases it, and everything that Huey writes at
+    the end of a task (result, retry, the next of a pipeline) is collected and written in one step with the record's
+    new state. Arguments and results are JSON.
+
+    :param name: the application.
+    :param storage: where records are kept.
+    :param jobs: the registered jobs that are not tasks of Huey's own.
+    :param queues: the queues this process serves, in this order.
+    :param default_queue: where Huey's own tasks go that name no ``queue``.
+    :param default_retry: for jobs that name no policy; Huey's own tasks have Huey's ``retries``.
+    :param scope: makes the context in which each attempt runs.
+    :param activator: builds job classes.
+    :param options: Huey's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: SqliteJobStorage,
+        *,
+        jobs: JobRegistry | None = None,
+        queues: tuple[str, ...] = ("default",),
+        default_queue: str = "default",
+        default_retry: RetryPolicy | None = None,
+        scope: Scope = nullcontext,
+        activator: Activator | None = None,
+        **options: Any,
+    ) -> None:
+        self.jobs = JobRegistry() if jobs is None else jobs
+        self.queues = queues
+        self.default_queue = default_queue
+        self.default_retry = default_retry or RetryPolicy()
+        self.server: ServerRecord | None = None
+        self.is_stopping: Callable[[], bool] = lambda: False
+        self._scope = scope
+        self._activator = activator or _call
+        self._records = storage
+        self._local = threading.local()
+        self._pulse = Pulse()
+        options.setdefault("serializer", JsonSerializer())
+        super().__init__(name, storage_class=lambda *_, **__: storage, **options)
+
+    @property
+    def records(self) -> SqliteJobStorage:
+        """The storage with the job records, also while Huey's immediate mode keeps its own data in memory."""
+        return self._records
+
+    # Putting in
+
+    def enqueue(self, task: Any) -> Any:
+        """Write the task's record; in the tail of a task, hand it to that task's finishing step."""
+        if self._immediate or isinstance(task, (group, chord)):
+            return super().enqueue(task)
+        if task.expires:
+            task.resolve_expires(self.utc)
+        attempt = self._collecting()
+        if attempt is not None and task.id == attempt.record.id:  # puts itself back
+            attempt.run_again_at(None, self.serialize_task(task))
+        else:
+            self._add(task, attempt)
+        if not self.results:
+            return None
+        results = self._pipeline_results(task)
+        return self._result_group(results) if len(results) > 1 else results[0]
+
+    def add_schedule(self, task: Task) -> None:
+        """Write the task's record as scheduled."""
+        attempt = self._collecting()
+        if self._immediate:
+            super().add_schedule(task)
+        elif attempt is not None and task.id == attempt.record.id:
+            attempt.run_again_at(task.eta, self.serialize_task(task))
+        else:
+            self._add(task, attempt)
+
+    def record_of(self, task: Task) -> JobRecord:
+        """Return a new record for one of Huey's own tasks."""
+        now = datetime.fromtimestamp(self._records.now(), UTC)
+        eta = self._aware(task.eta)
+        is_due = eta is None or eta <= now
+        return JobRecord(
+            id=task.id,
+            name=self._registry.task_to_string(type(task)),
+            queue=getattr(task, "queue", None) or self.default_queue,
+            priority=JobPriority.NORMAL + int(task.priority or 0),
+            state=JobState.ENQUEUED if is_due else JobState.SCHEDULED,
+            state_at=now,
+            created_at=now,
+            due_at=None if is_due else eta,
+            payload=self.serialize_task(task),
+        )
+
+    def _add(self, task: Task, attempt: Attempt | None) -> None:
+        record = self.record_of(task)
+        if attempt is not None:
+            attempt.children.append(record)
+        else:
+            self._records.add(record)
+        self._emit("enqueued" if record.state is JobState.ENQUEUED else "scheduled", task)
+
+    # Taking out
+
+    def dequeue(self) -> Task | None:
+        """Lease the next job. One that cannot be loaded here is kept with the reason, and the next is taken."""
+        if self._immediate:
+            return super().dequeue()
+        while True:
+            record: JobRecord | None = self._local.__dict__.pop("next", None)
+            if record is None:
+                record = self._records.claim(self._claim())
+            if record is None:
+                return None
+            try:
+                return self._load(record)
+            except (AbpJobsError, HueyException, TypeError, ValueError, AttributeError) as error:
+                self._set_aside(record, error)
+
+    def put_back(self) -> None:
+        """Release the job that this worker has claimed but not begun, if any."""
+        record: JobRecord | None = self._local.__dict__.pop("next", None)
+        if record is not None:
+            self._release(record, "The worker stopped before it began the job")
+
+    def work_as(self, worker: str) -> None:
+        """Name the worker that the calling thread is."""
+        self._local.worker = worker
+
+    def _claim(self) -> Claim:
+        if self.server is None:
+            self.serve()
+        assert self.server is not None
+        return Claim(self.server.id, getattr(self._local, "worker", "main"), self.queues)
+
+    def serve(self, worker_type: str = "thread", workers: int = 1, process_key: str = "") -> ServerRecord:
+        """Announce this process as a server, and return what was announced."""
+        now = datetime.fromtimestamp(self._records.now(), UTC)
+        host = socket.gethostname()
+        self.server = ServerRecord(
+            id=f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            host=host,
+            pid=os.getpid(),
+            process_key=process_key,
+            worker_type=worker_type,
+            workers=workers,
+            queues=self.queues,
+            started_at=now,
+            heartbeat_at=now,
+        )
+        self._records.announce(self.server)
+        return self.server
+
+    def _load(self, record: JobRecord) -> Task:
+        definition = self.jobs.find(record.name)
+        if definition is not None:
+            value = definition.decode(record.payload)
+            return self._begun(DefinedTask(definition, record, value, self._scope, self._activator), record)
+        if record.name not in self._registry._registry:
+            self.jobs.get(record.name)  # raises and says what is near
+        return self._begun(self.deserialize_task(record.payload), record)
+
+    def _begun(self, task: Task, record: JobRecord) -> Task:
+        reporter = BufferedReporter(self._records, record, self._pulse)
+        attempt = Attempt(record, reporter, self._records.now())
+        body = task.execute
+        task.attempt = attempt
+        task.execute = lambda: self._run_body(task, attempt, body)
+        return task
+
+    def _set_aside(self, record: JobRecord, error: Exception) -> None:
+        attempt = Attempt(record, BufferedReporter(self._records, record, self._pulse), self._records.now())
+        attempt.error = error
+        delay = None
+        if isinstance(error, UnknownJobError):  # a server with newer code may know it
+            delay = self.default_retry.next_delay(record.failures + 1, _age(record, self._records.now()))
+        if delay is None:
+            attempt.reason = f"Cannot be loaded here: {error}"[:300]
+        else:
+            attempt.retry_in(delay, self.default_retry.attempts)
+        logger.warning("Job %s (%s) cannot be loaded: %s", record.id, record.name, error)
+        self._finish(attempt, None)
+
+    # Running
+
+    def execute(self, task: Task, timestamp: datetime | None = None) -> Any:
+        """Run a leased task and finish it in one step; on a busy worker the step also leases the next."""
+        attempt: Attempt | None = getattr(task, "attempt", None)
+        if attempt is None:
+            return super().execute(task, timestamp)
+        self._local.attempt = attempt
+        worker_log.debug("%s %s: processing, attempt %d", attempt.record.name, task.id, attempt.record.attempt)
+        value = None
+        try:
+            value = super().execute(task, timestamp)
+        except Exception as error:
+            if not attempt.began:  # the storage failed before the job's code ran
+                self._local.attempt = None
+                self._release(attempt.record, f"The worker could not begin it: {type(error).__name__}")
+                raise
+            attempt.error = attempt.error or error
+            attempt.runs_again = False
+        finally:
+            self._local.attempt = None
+        if attempt.is_interrupted:
+            self._release(attempt.record, "The server stopped while the job ran")
+            raise KeyboardInterrupt
+        self._local.next = self._finish(attempt, None if self.is_stopping() else self._claim())
+        return value
+
+    def _run_body(self, task: Task, attempt: Attempt, body: Callable[[], Any]) -> Any:
+        try:
+            return attempt.run(body, is_stopping=self.is_stopping)
+        except Exception as error:
+            if isinstance(task, DefinedTask):
+                self._decide_retry(task, attempt, error)
+            raise
+
+    def _decide_retry(self, task: DefinedTask, attempt: Attempt, error: Exception) -> None:
+        record = attempt.record
+        given = None if record.retry is None else decode_policy(record.retry)
+        policy = given or task.definition.retry or self.default_retry
+        delay = policy.next_delay(record.failures + 1, _age(record, self._records.now()))
+        if isinstance(error, CancelExecution):
+            delay = None
+        elif isinstance(error, RetryTask) and error.delay is not None:
+            delay = float(error.delay)
+        if delay is not None:
+            attempt.retry_in(delay, policy.attempts)
+        # Huey counts a RetryTask as one more retry by itself
+        task.retries = 0 if delay is None or isinstance(error, RetryTask) else 1
+
+    def _requeue_task(self, task: Task, timestamp: datetime, retry_eta: datetime | None = None) -> None:
+        if isinstance(task, DefinedTask):
+            return  # decided when the job's code ended
+        super()._requeue_task(task, timestamp, retry_eta)
+
+    def _finish(self, attempt: Attempt, claim: Claim | None) -> JobRecord | None:
+        outcome = attempt.outcome()
+        for pause in self._pauses():
+            try:
+                following = self._records.finish(attempt.lease, outcome, claim)
+            except LeaseLostError as error:
+                logger.warning("%s Its outcome (%s) was refused.", error, outcome.state)
+                return None
+            except StorageError:
+                logger.exception("Cannot write that job %s %s; trying again", attempt.record.id, outcome.state)
+                if self.is_stopping():
+                    return None  # the lease lapses and another server takes the job back
+                threading.Event().wait(pause)
+            else:
+                _tell(attempt.record, outcome)
+                return following
+        return None
+
+    def _pauses(self) -> Iterator[float]:
+        yield from FINISH_PAUSES
+        while True:
+            yield FINISH_PAUSES[-1]
+
+    def _release(self, record: JobRecord, reason: str) -> None:
+        try:
+            self._records.release(Lease(record.id, record.fence), reason)
+        except LeaseLostError:
+            return
+        except StorageError:
+            logger.exception("Cannot release job %s now; its server's retirement or recovery will", record.id)
+            return
+        worker_log.info("%s %s: put back. %s", record.name, record.id, reason)
+
+    # The tail of a task: Huey's writes are collected
+
+    def _collecting(self) -> Attempt | None:
+        attempt: Attempt | None = getattr(self._local, "attempt", None)
+        return attempt if attempt is not None and (attempt.is_over or not attempt.began) else None
+
+    def put_result(self, key: str, data: Any) -> Any:
+        attempt = self._collecting()
+        if attempt is None:
+            return super().put_result(key, data)
+        if self.jobs.find(attempt.record.name) is None:
+            encoded = self.serializer.serialize(data)
+            attempt.put[key] = encoded
+            if key == attempt.record.id and attempt.error is None:
+                attempt.result = encoded
+        return None
+
+    def delete(self, key: str) -> Any:
+        attempt = self._collecting()
+        if attempt is None:
+            return super().delete(key)
+        attempt.remove.append(key)
+        return True
+
+    def is_revoked(self, task: Any, timestamp: datetime | None = None, peek: bool = True) -> bool:
+        """Huey's revocations; a job of the registry is deleted instead, which needs no question here."""
+        if isinstance(task, DefinedTask):
+            return False
+        return bool(super().is_revoked(task, timestamp, peek))
+
+    def _check_chord(self, config: Any, value: Any) -> None:
+        """Count a chord's members by their stored results, so that one that runs twice counts once.
+
+        Each step may be repeated: a result is overwritten by itself, and the callback has one fixed id.
+        """
+        if self._immediate:
+            super()._check_chord(config, value)
+            return
+        keys = [f"chord:{config.cid}:{index}" for index in range(config.size)]
+        self.storage.put_data(keys[config.idx], self.serializer.serialize(value), is_result=True)
+        stored = self.storage.peek_many(keys)
+        if any(stored.get(key, EmptyData) is EmptyData for key in keys):
+            return
+        callback = config.callback
+        callback.extend_data(([self.serializer.deserialize(stored[key]) for key in keys],))
+        self._records.add(self.record_of(callback))
+        attempt = self._collecting()
+        if attempt is not None:
+            attempt.remove.extend(keys)
+
+    def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> None:
+        attempt: Attempt | None = getattr(self._local, "attempt", None)
+        if attempt is not None and task is not None and task.id == attempt.record.id:
+            attempt.signal = signal
+        super()._emit(signal, task, *args, **kwargs)
+
+    # Sweeps and counts
+
+    def read_schedule(self, timestamp: datetime | None = None) -> list[Task]:
+        """Let the storage move what is due. Nothing passes through this process, so nothing is left to enqueue."""
+        if self._immediate:
+            return list(super().read_schedule(timestamp))
+        self._sweep(self._records.promote)
+        return []
+
+    def prune(self) -> None:
+        """Remove finished jobs whose retention is over, in batches."""
+        self._sweep(self._records.prune)
+
+    def read_periodic(self, timestamp: datetime | None) -> list[Task]:
+        """Return Huey's periodic tasks of this minute, with an id of the minute: one run however many servers."""
+        now = timestamp or self._get_timestamp()
+        tasks = list(super().read_periodic(now))
+        for task in tasks:
+            name = self._registry.task_to_string(type(task))
+            task.id = f"{name}:{now:%Y%m%dT%H%M}"
+            task.revoke_id = f"r:{task.id}"
+        return tasks
+
+    def pending_count(self) -> int:
+        return super().pending_count() if self._immediate else self._records.counts()["enqueued"]
+
+    def scheduled_count(self) -> int:
+        return super().scheduled_count() if self._immediate else self._records.counts()["scheduled"]
+
+    def create_consumer(self, **options: Any) -> Any:
+        from .consumer import JobConsumer  # the consumer needs this module
+
+        return JobConsumer(self, **options)
+
+    def _sweep(self, sweep: Callable[[], int]) -> None:
+        for _ in range(MAX_SWEEPS):
+            if sweep() == 0 or self.is_stopping():
+                return
+
+    def _aware(self, eta: datetime | None) -> datetime | None:
+        """Return Huey's naive times as what they mean: UTC, or local time when Huey was told so."""
+        if eta is None or eta.tzinfo is not None:
+            return eta
+        return eta.replace(tzinfo=UTC) if self.utc else eta.astimezone(UTC)
+
+    def _result_group(self, results: list[Any]) -> Any:
+        from huey.api import ResultGroup
+
+        return ResultGroup(results)
+
+
+def _call(job_class: type[Any]) -> Any:
+    return job_class()
+
+
+def _age(record: JobRecord, now: float) -> float:
+    return now - record.created_at.timestamp()
+
+
+def _tell(record: JobRecord, outcome: Outcome) -> None:
+    level = logging.WARNING if outcome.error is not None else logging.INFO
+    if worker_log.isEnabledFor(level):
+        ran = "" if outcome.duration is None else f" after {outcome.duration:.3f} s"
+        why = "" if outcome.reason is None else f" ({outcome.reason})"
+        worker_log.log(level, "%s %s: %s%s%s", record.name, record.id, outcome.state, ran, why)

@@ -1,0 +1,312 @@
+"""The extension: the only place that knows the app and builds the parts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, ParamSpec, TypeVar, cast, overload
+
+import msgspec
+from flask import Flask, current_app, url_for
+
+from .access import default_permission_checker, default_tenant_resolver
+from .access.callers import find_caller
+from .cli import create_group
+from .config import JobsConfig
+from .dashboard import DashboardOptions, DashboardServices, create_blueprint
+from .embedded import EmbeddedWorker
+from .engine import JobHuey
+from .errors import AbpJobsError, ConfigError
+from .jobs import (
+    Activator,
+    FunctionJob,
+    JobCall,
+    JobDefinition,
+    JobOptions,
+    JobRegistry,
+    bind_class,
+)
+from .manager import HueyJobManager
+from .model import JobPriority, JobRecord, JobState
+from .retry import RetryPolicy
+from .storage import JobStorage, open_storage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type[Any])
+PermissionChecker = Callable[[Any, str, str | None], bool]
+TenantResolver = Callable[[], str | None]
+
+KEY: Final = "abpjobs"
+ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED})
+
+logger = logging.getLogger(__name__)
+
+
+class AppState(msgspec.Struct, frozen=True, kw_only=True):
+    """What one app has of an :class:`AbpJobs`, at ``app.extensions["abpjobs"]``."""
+
+    jobs: AbpJobs
+    config: JobsConfig
+    huey: JobHuey
+    manager: HueyJobManager
+    dashboards: list[str]
+    """Names of the mounted dashboards' blueprints."""
+
+    @property
+    def storage(self) -> JobStorage:
+        """Where the app's jobs are kept."""
+        return self.huey.records
+
+    def tenant_resolver(self) -> str | None:
+        """Return the tenant of the present caller."""
+        return self.jobs._tenant_resolver()
+
+
+class AbpJobs:
+    """Background jobs for Flask apps.
+
+    Make one beside your jobs, before any app exists, and call :meth:`init_app` in the application factory. It keeps the
+    declared jobs and the functions you plug in; everything else belongs to an app.
+
+    :param app: calls :meth:`init_app` at once.
+    :param dashboard: see :meth:`init_app`.
+    """
+
+    def __init__(self, app: Flask | None = None, *, dashboard: DashboardOptions | None | str = "default") -> None:
+        self.registry = JobRegistry()
+        self._activator: Activator = _build
+        self._permission_checker: PermissionChecker = default_permission_checker
+        self._tenant_resolver: TenantResolver = default_tenant_resolver
+        if app is not None:
+            self.init_app(app, dashboard=dashboard)
+
+    # Declaring
+
+    @overload
+    def job(self, target: C, /) -> C: ...
+
+    @overload
+    def job(self, target: Callable[P, R], /) -> FunctionJob[P, R]: ...
+
+    @overload
+    def job(
+        self,
+        *,
+        name: str | None = ...,
+        queue: str | None = ...,
+        priority: JobPriority = ...,
+        retry: RetryPolicy | None = ...,
+        display_name: str | None = ...,
+        sensitive: Collection[str] = ...,
+    ) -> _JobDecorator: ...
+
+    def job(self, target: Any = None, /, **settings: Any) -> Any:
+        """Declare a function, or a class derived from ``BackgroundJob`` or ``AsyncBackgroundJob``, as a job.
+
+        :param name: by default the qualified name of the function, or of the class's argument type.
+        :param queue: by default ``ABPJOBS_DEFAULT_QUEUE``.
+        :param priority: higher runs first inside a queue.
+        :param retry: by default Hangfire's policy, see :class:`RetryPolicy`.
+        :param display_name: how pages call the job.
+        :param sensitive: parameters whose values are never shown. Those named like secrets are not shown anyway.
+        :raises ConfigError: the name or argument type is taken, or a setting is not of the right form.
+        :raises ArgumentsError: the parameters cannot be carried as JSON.
+        """
+        decorator = _JobDecorator(self, settings)
+        return decorator if target is None else decorator(target)
+
+    def activator(self, build: Activator) -> Activator:
+        """Plug in the function that builds an object of a job class: ``build(job_class)``."""
+        self._activator = build
+        return build
+
+    def permission_checker(self, checker: PermissionChecker) -> PermissionChecker:
+        """Plug in the function that tells whether a user has a permission: ``checker(user, permission, tenant_id)``."""
+        self._permission_checker = checker
+        return checker
+
+    def tenant_resolver(self, resolver: TenantResolver) -> TenantResolver:
+        """Plug in the function that tells the tenant of the present request's caller."""
+        self._tenant_resolver = resolver
+        return resolver
+
+    # Wiring
+
+    def init_app(self, app: Flask, *, dashboard: DashboardOptions | None | str = "default") -> None:
+        """Give an app its jobs: configuration, storage, manager, commands, dashboard.
+
+        :param dashboard: options of the dashboard; left out, one at ``ABPJOBS_DASHBOARD_PATH`` that answers requests
+            of this machine only; ``None`` mounts none.
+        :raises ConfigError: a setting is unknown or wrong, or the app has an ``AbpJobs`` already.
+        :raises StorageError: the storage cannot be opened.
+        """
+        if KEY in app.extensions:
+            raise ConfigError(f"The app {app.name!r} has an AbpJobs already: call init_app once for each app.")
+        config = JobsConfig.from_mapping(app.config, import_name=app.import_name)
+        url = "memory://" if config.testing else config.storage_url
+        storage = open_storage(url, config.name, folder=app.instance_path, retention=config.retention)
+        huey = JobHuey(
+            config.name,
+            storage,
+            jobs=self.registry,
+            queues=config.queues,
+            default_queue=config.default_queue,
+            scope=_scope_of(app),
+            activator=self._activate,
+        )
+        manager = HueyJobManager(huey, find_caller)
+        state = AppState(jobs=self, config=config, huey=huey, manager=manager, dashboards=[])
+        app.extensions[KEY] = state
+        app.cli.add_command(create_group())
+        if config.embedded_worker and config.execution_enabled and not config.testing:
+            EmbeddedWorker(app, huey, config)
+        if isinstance(dashboard, DashboardOptions):
+            self.add_dashboard(app, dashboard)
+        elif dashboard is not None:
+            self.add_dashboard(app, DashboardOptions(path=config.dashboard_path))
+
+    def add_dashboard(self, app: Flask, options: DashboardOptions) -> None:
+        """Mount a dashboard; an app may have several, at different paths.
+
+        :raises ConfigError: the app has no ``SECRET_KEY``, or the options are not of the right form.
+        """
+        state = self._state_of(app)
+        if not app.secret_key:
+            raise ConfigError(
+                "The dashboard needs SECRET_KEY, which signs its forms. Set app.config['SECRET_KEY'] to a long random "
+                'value, such as the output of: python -c "import secrets; print(secrets.token_hex(32))"'
+            )
+        path = options.path or state.config.dashboard_path
+        name = KEY if not state.dashboards else f"{KEY}_{len(state.dashboards) + 1}"
+        services = DashboardServices(
+            storage=state.storage,
+            manager=state.manager,
+            config=state.config,
+            permission_checker=lambda user, permission, tenant: self._permission_checker(user, permission, tenant),
+            tenant_resolver=lambda: self._tenant_resolver(),
+            version=package_version(),
+        )
+        app.register_blueprint(create_blueprint(options, services, name=name), url_prefix=path.rstrip("/"))
+        state.dashboards.append(name)
+        if options.is_local_only and not app.debug and not app.testing:
+            logger.warning(
+                "The dashboard at %s answers only requests of this machine. To open it to your users, give "
+                "DashboardOptions(authorization=[AbpJobsAuthorizationFilter(...)]).",
+                path,
+            )
+
+    # The current app's
+
+    @property
+    def manager(self) -> HueyJobManager:
+        """The manager of the current app."""
+        return self._current.manager
+
+    @property
+    def storage(self) -> JobStorage:
+        """The storage of the current app; ask it about jobs, queues and servers."""
+        return self._current.storage
+
+    @property
+    def huey(self) -> JobHuey:
+        """The Huey of the current app; tasks of its own are tracked and shown as jobs are."""
+        return self._current.huey
+
+    def requeue(self, job_id: str) -> JobRecord:
+        """Put a job that is not running into its queue; see :meth:`HueyJobManager.requeue`."""
+        return self.manager.requeue(job_id)
+
+    def delete(self, job_id: str) -> JobRecord:
+        """Move a job to deleted; see :meth:`HueyJobManager.delete`."""
+        return self.manager.delete(job_id)
+
+    def wait(self, job_id: str, timeout: float | timedelta = 60.0) -> JobRecord:
+        """Wait for a job to end, and return it as succeeded, failed or deleted.
+
+        :param timeout: seconds, or a time.
+        :raises JobNotFoundError: there is no such job.
+        :raises TimeoutError: it has not ended in time.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = time.monotonic() + seconds
+        while (record := self.storage.get(job_id)).state not in ENDED:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"Job {job_id} ({record.name}) is still {record.state} after {seconds:g} s.")
+            self.storage.wait(min(left, 1.0))
+        return record
+
+    def url_for_job(self, job_id: str) -> str:
+        """Return the address of a job's page in the app's first dashboard.
+
+        :raises ConfigError: the app has no dashboard.
+        """
+        dashboards = self._current.dashboards
+        if not dashboards:
+            raise ConfigError("This app has no dashboard: init_app was called with dashboard=None.")
+        return url_for(f"{dashboards[0]}.job", job_id=job_id)
+
+    @property
+    def _current(self) -> AppState:
+        if not current_app:
+            raise AbpJobsError(
+                "There is no current app. Enqueue inside a request or a job, or within `with app.app_context():`."
+            )
+        return self._state_of(cast(Flask, current_app))
+
+    def _state_of(self, app: Flask) -> AppState:
+        state: AppState | None = app.extensions.get(KEY)
+        if state is None or state.jobs is not self:
+            which = "has no AbpJobs" if state is None else "belongs to another AbpJobs"
+            raise ConfigError(
+                f"The app {app.name!r} {which}: call init_app(app) of the one its jobs are declared with."
+            )
+        return state
+
+    def _submit(self, definition: JobDefinition, value: Any, options: JobOptions) -> str:
+        return self.manager.submit(definition, value, options)
+
+    def _activate(self, job_class: type[Any]) -> Any:
+        return self._activator(job_class)
+
+
+class _JobDecorator:
+    """``@jobs.job(...)`` with its settings."""
+
+    def __init__(self, jobs: AbpJobs, settings: dict[str, Any]) -> None:
+        self._jobs = jobs
+        self._settings = settings
+
+    @overload
+    def __call__(self, target: C, /) -> C: ...
+
+    @overload
+    def __call__(self, target: Callable[P, R], /) -> FunctionJob[P, R]: ...
+
+    def __call__(self, target: Any, /) -> Any:
+        definition = self._jobs.registry.define(target, **self._settings)
+        if definition.is_class:
+            bind_class(target, JobCall(definition, self._jobs._submit))
+            return target
+        return FunctionJob(definition, self._jobs._submit, target)
+
+
+def package_version() -> str:
+    """Return the version of this package."""
+    try:
+        return version("Flask-AbpJobs")
+    except PackageNotFoundError:  # used from a checkout that is not installed
+        return "0"
+
+
+def _build(job_class: type[Any]) -> Any:
+    return job_class()
+
+
+def _scope_of(app: Flask) -> Callable[[], AbstractContextManager[Any]]:
+    return app.app_context
