@@ -39,9 +39,9 @@ class JobHuey(Huey):  # type: ignore[misc]
     """Huey with a record for every task.
 
     Huey's own API works as it is known: ``@huey.task()``, pipelines, chords, locks. Its loops and hooks are Huey's.
-    What differs is where a task lives: enqueueing writes a record, taking one leases it, and everything that Huey writes at
-    the end of a task (result, retry, the next of a pipeline) is collected and written in one step with the record's
-    new state. Arguments and results are JSON.
+    What differs is where a task lives: enqueueing writes a record, taking one leases it, and everything that Huey
+    writes at the end of a task (result, retry, the next of a pipeline) is collected and written in one step with the
+    record's new state. Arguments and results are JSON.
 
     :param name: the application.
     :param storage: where records are kept.

@@ -7,12 +7,13 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from huey.storage import SqliteStorage
 
 from ...errors import StorageError
+from .readers import ReaderPool
 
 try:
     import fcntl
@@ -21,10 +22,7 @@ except ImportError:  # pragma: no cover - Windows: SQLite's own lock, which is n
 
 BUSY_TIMEOUT: Final = 30.0
 """Seconds to wait for a program that locks the file without our turn-taking."""
-MAX_IDLE_READERS: Final = 8
 _open_storages: weakref.WeakSet[SharedSqlite] = weakref.WeakSet()
-_left_behind: list[Any] = []
-"""Connections of the parent process: closing them in a child would damage the file."""
 
 
 class SharedSqlite(SqliteStorage):  # type: ignore[misc]
@@ -37,8 +35,7 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     def __init__(self, name: str, filename: str) -> None:
         self.is_memory = filename == ":memory:"
         self._turn_file: int | None = None
-        self._readers: list[sqlite3.Connection] = []
-        self._closed_by_fork: list[Callable[[], None]] = []
+        self._readers = ReaderPool(self._create_connection)
         super().__init__(name, filename, timeout=BUSY_TIMEOUT, create_tables=False)
         _open_storages.add(self)
 
@@ -79,30 +76,20 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
             with self._translated(), self.lock, contextlib.closing(self.conn.cursor()) as cursor:
                 yield cursor
             return
-        with self._translated():
-            try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = self._create_connection()
-            try:
-                with contextlib.closing(connection.cursor()) as cursor:
-                    cursor.execute("BEGIN")
-                    yield cursor
-                    cursor.execute("COMMIT")
-            except BaseException:
-                connection.close()
-                raise
-            if len(self._readers) < MAX_IDLE_READERS:
-                self._readers.append(connection)
-            else:
-                connection.close()
+        with (
+            self._translated(),
+            self._readers.lend() as connection,
+            contextlib.closing(connection.cursor()) as cursor,
+        ):
+            cursor.execute("BEGIN")
+            yield cursor
+            cursor.execute("COMMIT")
 
     def close(self) -> bool:
         """Give all connections back; the next use opens them again. A memory database is kept: it would be lost."""
         if self.is_memory:
             return False
-        while self._readers:
-            self._readers.pop().close()
+        self._readers.close()
         was_open: bool = super().close()
         return was_open
 
@@ -143,23 +130,55 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
         except (sqlite3.Error, OSError) as error:
             raise StorageError(_explain(error, self.path)) from error
 
+    # Forking. SQLite keeps locks in the memory of the process; a child that inherits those of a transaction under way
+    # waits for them for ever. So no connection is open while the process forks.
+
+    def _before_fork(self) -> None:
+        self.lock.acquire()
+        if self.is_memory:
+            return
+        self._readers.shut()
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _after_fork_in_parent(self) -> None:
+        self._readers.reopen()
+        self.lock.release()
+
     def _after_fork_in_child(self) -> None:
-        _left_behind.extend([self._conn, *self._readers])
-        self._conn = None
-        self._readers = []
         self.lock = threading.Lock()
+        self._readers = ReaderPool(self._create_connection)
         if self._turn_file is not None:
-            os.close(self._turn_file)  # the parent's lock is bound to it; the child needs one of its own
+            os.close(self._turn_file)  # a lock taken through it would be the parent's lock
             self._turn_file = None
 
 
-def _after_fork_in_child() -> None:
-    for storage in list(_open_storages):
-        storage._after_fork_in_child()
+class _Forking:
+    """Brings all storages of the process through a fork."""
+
+    def __init__(self) -> None:
+        self._held: list[SharedSqlite] = []
+
+    def before(self) -> None:
+        self._held = sorted(_open_storages, key=id)
+        for storage in self._held:
+            storage._before_fork()
+
+    def after_in_parent(self) -> None:
+        while self._held:
+            self._held.pop()._after_fork_in_parent()
+
+    def after_in_child(self) -> None:
+        while self._held:
+            self._held.pop()._after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    _forking = _Forking()
+    os.register_at_fork(
+        before=_forking.before, after_in_parent=_forking.after_in_parent, after_in_child=_forking.after_in_child
+    )
 
 
 def _explain(error: Exception, path: str) -> str:

@@ -219,6 +219,14 @@ class SqliteJobStorage(SqliteTransitions):
         self._watch.close()
         return super().close()
 
+    def _before_fork(self) -> None:
+        self._watch.pause()
+        super()._before_fork()
+
+    def _after_fork_in_parent(self) -> None:
+        super()._after_fork_in_parent()
+        self._watch.resume()
+
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()
         self._local = threading.local()

@@ -26,6 +26,7 @@ class ChangeWatch:
         self._changes = 0
         self._changed = threading.Condition()
         self._looking = threading.Lock()
+        self._is_pausing = False
 
     def mark(self) -> int:
         """Return a mark of the present moment for :meth:`wait`: take it before looking for work."""
@@ -54,17 +55,29 @@ class ChangeWatch:
                     self._changed.notify()  # another waiter takes over the looking
 
     def close(self) -> None:
-        """Give the watching connection back."""
-        with self._looking:
-            connection, self._connection, self._version = self._connection, None, -1
-            if connection is not None:
-                connection.close()
+        """Give the watching connection back; the next wait opens it again."""
+        self.pause()
+        self.resume()
+
+    def pause(self) -> None:
+        """Close the watching connection and look no more until :meth:`resume`."""
+        self._is_pausing = True
+        self._looking.acquire()
+        connection, self._connection, self._version = self._connection, None, -1
+        if connection is not None:
+            connection.close()
+
+    def resume(self) -> None:
+        """Look again."""
+        self._is_pausing = False
+        self._looking.release()
+        self.notify()
 
     def _look(self, mark: int, deadline: float) -> None:
         assert self._connect is not None
         if self._connection is None:
             self._connection = self._connect()
-        while self._changes == mark and time.monotonic() < deadline:
+        while self._changes == mark and not self._is_pausing and time.monotonic() < deadline:
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
             if version != self._version:
                 self._version = version
