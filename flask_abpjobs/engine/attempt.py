@@ -34,6 +34,8 @@ class Attempt:
     def __init__(self, record: JobRecord, reporter: BufferedReporter, now: float) -> None:
         self.record = record
         self.lease = Lease(record.id, record.fence)
+        self.task_id = record.id
+        """The id Huey knows the task by; the record may have another when a task was enqueued twice."""
         self.reporter = reporter
         self.began = False
         self.is_over = False

@@ -1,4 +1,4 @@
-"""A Huey whose every task is a record: leased, fenced, and finished in one step."""
+"""The engine: every task is a record that is leased, fenced, and finished in one step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from huey import Huey
-from huey.api import Task, chord, group
-from huey.constants import EmptyData
+from huey.api import Task
 from huey.exceptions import CancelExecution, HueyException, RetryTask
 
 from ..errors import AbpJobsError, LeaseLostError, StorageError, UnknownJobError
 from ..jobs import Activator, JobRegistry
-from ..model import Claim, JobPriority, JobRecord, JobState, Lease, Outcome, ServerRecord
+from ..model import Claim, JobRecord, Lease, Outcome, ServerRecord
 from ..retry import RetryPolicy, decode_policy
 from ..storage.sqlite import SqliteJobStorage
 from .attempt import Attempt
 from .performer import DefinedTask, Scope
+from .recording import RecordingHuey
 from .reporter import BufferedReporter, Pulse
-from .serializer import JsonSerializer
 
 MAX_SWEEPS: Final = 50
 """Batches that one tick of the scheduler moves at most, so that it never starves the heartbeat."""
@@ -35,7 +33,7 @@ logger = logging.getLogger(__name__)
 worker_log = logging.getLogger("flask_abpjobs.worker")
 
 
-class JobHuey(Huey):  # type: ignore[misc]
+class JobHuey(RecordingHuey):
     """Huey with a record for every task.
 
     Huey's own API works as it is known: ``@huey.task()``, pipelines, chords, locks. Its loops and hooks are Huey's.
@@ -67,77 +65,14 @@ class JobHuey(Huey):  # type: ignore[misc]
         activator: Activator | None = None,
         **options: Any,
     ) -> None:
-        self.jobs = JobRegistry() if jobs is None else jobs
         self.queues = queues
-        self.default_queue = default_queue
         self.default_retry = default_retry or RetryPolicy()
         self.server: ServerRecord | None = None
         self.is_stopping: Callable[[], bool] = lambda: False
         self._scope = scope
         self._activator = activator or _call
-        self._records = storage
-        self._local = threading.local()
         self._pulse = Pulse()
-        options.setdefault("serializer", JsonSerializer())
-        super().__init__(name, storage_class=lambda *_, **__: storage, **options)
-
-    @property
-    def records(self) -> SqliteJobStorage:
-        """The storage with the job records, also while Huey's immediate mode keeps its own data in memory."""
-        return self._records
-
-    # Putting in
-
-    def enqueue(self, task: Any) -> Any:
-        """Write the task's record; in the tail of a task, hand it to that task's finishing step."""
-        if self._immediate or isinstance(task, (group, chord)):
-            return super().enqueue(task)
-        if task.expires:
-            task.resolve_expires(self.utc)
-        attempt = self._collecting()
-        if attempt is not None and task.id == attempt.record.id:  # puts itself back
-            attempt.run_again_at(None, self.serialize_task(task))
-        else:
-            self._add(task, attempt)
-        if not self.results:
-            return None
-        results = self._pipeline_results(task)
-        return self._result_group(results) if len(results) > 1 else results[0]
-
-    def add_schedule(self, task: Task) -> None:
-        """Write the task's record as scheduled."""
-        attempt = self._collecting()
-        if self._immediate:
-            super().add_schedule(task)
-        elif attempt is not None and task.id == attempt.record.id:
-            attempt.run_again_at(task.eta, self.serialize_task(task))
-        else:
-            self._add(task, attempt)
-
-    def record_of(self, task: Task) -> JobRecord:
-        """Return a new record for one of Huey's own tasks."""
-        now = datetime.fromtimestamp(self._records.now(), UTC)
-        eta = self._aware(task.eta)
-        is_due = eta is None or eta <= now
-        return JobRecord(
-            id=task.id,
-            name=self._registry.task_to_string(type(task)),
-            queue=getattr(task, "queue", None) or self.default_queue,
-            priority=JobPriority.NORMAL + int(task.priority or 0),
-            state=JobState.ENQUEUED if is_due else JobState.SCHEDULED,
-            state_at=now,
-            created_at=now,
-            due_at=None if is_due else eta,
-            payload=self.serialize_task(task),
-        )
-
-    def _add(self, task: Task, attempt: Attempt | None) -> None:
-        record = self.record_of(task)
-        if attempt is not None:
-            attempt.children.append(record)
-        else:
-            self._records.add(record)
-        self._emit("enqueued" if record.state is JobState.ENQUEUED else "scheduled", task)
+        super().__init__(name, storage, jobs=jobs, default_queue=default_queue, **options)
 
     # Taking out
 
@@ -204,6 +139,7 @@ class JobHuey(Huey):  # type: ignore[misc]
         attempt = Attempt(record, reporter, self._records.now())
         body = task.execute
         task.attempt = attempt
+        attempt.task_id = task.id
         task.execute = lambda: self._run_body(task, attempt, body)
         return task
 
@@ -244,7 +180,8 @@ class JobHuey(Huey):  # type: ignore[misc]
         if attempt.is_interrupted:
             self._release(attempt.record, "The server stopped while the job ran")
             raise KeyboardInterrupt
-        self._local.next = self._finish(attempt, None if self.is_stopping() else self._claim())
+        goes_on = hasattr(self._local, "worker") and not self.is_stopping()
+        self._local.next = self._finish(attempt, self._claim() if goes_on else None)
         return value
 
     def _run_body(self, task: Task, attempt: Attempt, body: Callable[[], Any]) -> Any:
@@ -307,63 +244,13 @@ class JobHuey(Huey):  # type: ignore[misc]
             return
         worker_log.info("%s %s: put back. %s", record.name, record.id, reason)
 
-    # The tail of a task: Huey's writes are collected
-
-    def _collecting(self) -> Attempt | None:
-        attempt: Attempt | None = getattr(self._local, "attempt", None)
-        return attempt if attempt is not None and (attempt.is_over or not attempt.began) else None
-
-    def put_result(self, key: str, data: Any) -> Any:
-        attempt = self._collecting()
-        if attempt is None:
-            return super().put_result(key, data)
-        if self.jobs.find(attempt.record.name) is None:
-            encoded = self.serializer.serialize(data)
-            attempt.put[key] = encoded
-            if key == attempt.record.id and attempt.error is None:
-                attempt.result = encoded
-        return None
-
-    def delete(self, key: str) -> Any:
-        attempt = self._collecting()
-        if attempt is None:
-            return super().delete(key)
-        attempt.remove.append(key)
-        return True
-
     def is_revoked(self, task: Any, timestamp: datetime | None = None, peek: bool = True) -> bool:
         """Huey's revocations; a job of the registry is deleted instead, which needs no question here."""
         if isinstance(task, DefinedTask):
             return False
         return bool(super().is_revoked(task, timestamp, peek))
 
-    def _check_chord(self, config: Any, value: Any) -> None:
-        """Count a chord's members by their stored results, so that one that runs twice counts once.
-
-        Each step may be repeated: a result is overwritten by itself, and the callback has one fixed id.
-        """
-        if self._immediate:
-            super()._check_chord(config, value)
-            return
-        keys = [f"chord:{config.cid}:{index}" for index in range(config.size)]
-        self.storage.put_data(keys[config.idx], self.serializer.serialize(value), is_result=True)
-        stored = self.storage.peek_many(keys)
-        if any(stored.get(key, EmptyData) is EmptyData for key in keys):
-            return
-        callback = config.callback
-        callback.extend_data(([self.serializer.deserialize(stored[key]) for key in keys],))
-        self._records.add(self.record_of(callback))
-        attempt = self._collecting()
-        if attempt is not None:
-            attempt.remove.extend(keys)
-
-    def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> None:
-        attempt: Attempt | None = getattr(self._local, "attempt", None)
-        if attempt is not None and task is not None and task.id == attempt.record.id:
-            attempt.signal = signal
-        super()._emit(signal, task, *args, **kwargs)
-
-    # Sweeps and counts
+    # Sweeps
 
     def read_schedule(self, timestamp: datetime | None = None) -> list[Task]:
         """Let the storage move what is due. Nothing passes through this process, so nothing is left to enqueue."""
@@ -376,22 +263,6 @@ class JobHuey(Huey):  # type: ignore[misc]
         """Remove finished jobs whose retention is over, in batches."""
         self._sweep(self._records.prune)
 
-    def read_periodic(self, timestamp: datetime | None) -> list[Task]:
-        """Return Huey's periodic tasks of this minute, with an id of the minute: one run however many servers."""
-        now = timestamp or self._get_timestamp()
-        tasks = list(super().read_periodic(now))
-        for task in tasks:
-            name = self._registry.task_to_string(type(task))
-            task.id = f"{name}:{now:%Y%m%dT%H%M}"
-            task.revoke_id = f"r:{task.id}"
-        return tasks
-
-    def pending_count(self) -> int:
-        return super().pending_count() if self._immediate else self._records.counts()["enqueued"]
-
-    def scheduled_count(self) -> int:
-        return super().scheduled_count() if self._immediate else self._records.counts()["scheduled"]
-
     def create_consumer(self, **options: Any) -> Any:
         from .consumer import JobConsumer  # the consumer needs this module
 
@@ -401,17 +272,6 @@ class JobHuey(Huey):  # type: ignore[misc]
         for _ in range(MAX_SWEEPS):
             if sweep() == 0 or self.is_stopping():
                 return
-
-    def _aware(self, eta: datetime | None) -> datetime | None:
-        """Return Huey's naive times as what they mean: UTC, or local time when Huey was told so."""
-        if eta is None or eta.tzinfo is not None:
-            return eta
-        return eta.replace(tzinfo=UTC) if self.utc else eta.astimezone(UTC)
-
-    def _result_group(self, results: list[Any]) -> Any:
-        from huey.api import ResultGroup
-
-        return ResultGroup(results)
 
 
 def _call(job_class: type[Any]) -> Any:
