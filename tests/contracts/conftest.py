@@ -1,0 +1,79 @@
+"""The storages that must keep the contract. A new one joins by a line in ``STORAGES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_abpjobs.model import JobRecord, JobState, ServerRecord, new_job_id
+from flask_abpjobs.storage import JobStorage, open_storage
+
+STORAGES = {"memory": "memory://", "sqlite": "sqlite:////{folder}/jobs.db"}
+
+MakeJob = Callable[..., JobRecord]
+MakeServer = Callable[..., ServerRecord]
+
+
+@pytest.fixture(params=list(STORAGES))
+def open_named(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., JobStorage]]:
+    """A function that opens the storage under test: ``open_named("app", retention=...)``."""
+    url = STORAGES[request.param].format(folder=str(tmp_path).lstrip("/"))
+    opened: list[JobStorage] = []
+
+    def open_one(name: str = "app", **options: Any) -> JobStorage:
+        storage = open_storage(url, name, **options)
+        opened.append(storage)
+        return storage
+
+    yield open_one
+    problems = [problem for storage in opened for problem in storage.check()]
+    for storage in opened:
+        storage.close()
+    assert problems == []
+
+
+@pytest.fixture
+def storage(open_named: Callable[..., JobStorage], make_server: MakeServer) -> JobStorage:
+    """An empty storage with one announced server, ``s1``. Whatever a test does, it ends consistent."""
+    storage = open_named()
+    storage.announce(make_server("s1"))
+    return storage
+
+
+@pytest.fixture
+def make_job() -> MakeJob:
+    """A function that makes records, each a millisecond later than the one before."""
+    made = 0
+
+    def make(**fields: Any) -> JobRecord:
+        nonlocal made
+        made += 1
+        at = datetime.now(UTC) - timedelta(seconds=100) + timedelta(milliseconds=made)
+        values: dict[str, Any] = {
+            "id": new_job_id(),
+            "name": "shop.send",
+            "payload": b'{"to":"a"}',
+            "created_at": at,
+            "state_at": at,
+        }
+        if "due_at" in fields:
+            values["state"] = JobState.SCHEDULED
+        return JobRecord(**{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_server() -> MakeServer:
+    """A function that makes servers: ``make_server("s1", workers=4)``."""
+
+    def make(server_id: str, **fields: Any) -> ServerRecord:
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {"host": "h", "pid": 1, "worker_type": "thread", "workers": 2, "queues": ("default",)}
+        return ServerRecord(**{**values, "id": server_id, "started_at": now, "heartbeat_at": now, **fields})
+
+    return make
