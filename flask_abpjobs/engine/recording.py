@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from huey import Huey
-from huey.api import ResultGroup, Task, chord, group
+from huey.api import PeriodicTask, ResultGroup, Task, chord, group
 from huey.constants import EmptyData
 from huey.signals import SIGNAL_ENQUEUED, SIGNAL_SCHEDULED
 from msgspec import structs
@@ -105,7 +105,10 @@ class RecordingHuey(Huey):  # type: ignore[misc]
             if attempt.record.attempt > 1:  # Huey gives the error handler of each attempt the same id
                 record = structs.replace(record, id=f"{record.id}.{attempt.record.attempt}")
             attempt.children.append(record)
-        elif not self._records.add(record):  # the same task once more: another record, the same result key
+        elif not self._records.add(record):
+            if isinstance(task, PeriodicTask):
+                return  # another server was first in this minute
+            # the same task once more: another record, the same result key
             self._records.add(structs.replace(record, id=new_job_id()))
         self._emit(SIGNAL_ENQUEUED if record.state is JobState.ENQUEUED else SIGNAL_SCHEDULED, task)
 
@@ -120,8 +123,7 @@ class RecordingHuey(Huey):  # type: ignore[misc]
         now = timestamp or self._get_timestamp()
         tasks = list(super().read_periodic(now))
         for task in tasks:
-            name = self._registry.task_to_string(type(task))
-            task.id = f"{name}:{now:%Y%m%dT%H%M}"
+            task.id = f"{self._registry.task_to_string(type(task))}:{now:%Y%m%dT%H%M}"
             task.revoke_id = f"r:{task.id}"
         return tasks
 

@@ -31,6 +31,9 @@ from ..model import (
 
 MAX_CRASHES = 3
 """A job whose workers died this often in a row is failed instead of being tried again."""
+SUSPECT_DELAYS = (0.5, 1.0, 1.5, 2.0)
+"""Seconds one of which a job waits before its last chance. A server dies with all it runs; the jobs that were beside the
+guilty one get different delays, so that they run apart and do not die with it again."""
 MAX_LOG_LINES = 1000
 """Newest lines kept per job."""
 MAX_HISTORY = 200
@@ -145,7 +148,8 @@ class JobStorage(ABC):
     def recover_server(self, server_id: str, seen: ServerRecord) -> int | None:
         """Take back the jobs of a dead server and remove it: PROCESSING -> ENQUEUED, ``crashes`` + 1.
 
-        A job that reaches :data:`MAX_CRASHES` goes to FAILED instead.
+        Before its last chance a job goes to SCHEDULED for a moment, see :data:`SUSPECT_DELAYS`; one that reaches
+        :data:`MAX_CRASHES` goes to FAILED.
 
         :param seen: the server as the caller saw it.
         :returns: the number of jobs, or ``None`` when the server has given a sign of life since; nothing is changed.

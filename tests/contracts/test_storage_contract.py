@@ -426,12 +426,15 @@ class TestServers:
         assert storage.holds(lease_of(alive))
 
     def test_a_job_whose_workers_die_three_times_in_a_row_is_failed(
-        self, storage: JobStorage, make_job: MakeJob
+        self, storage: JobStorage, make_job: MakeJob, eventually: Callable[..., None]
     ) -> None:
         storage.add(make_job())
-        for _ in range(2):
-            job = claim(storage)
-            storage.recover_worker("s1", "w1")
+        claim(storage)
+        storage.recover_worker("s1", "w1")
+        job = claim(storage)
+        storage.recover_worker("s1", "w1")
+        assert storage.get(job.id).state is JobState.SCHEDULED  # a last chance, apart from what ran beside it
+        eventually(storage.promote)
         job = claim(storage)
         storage.recover_worker("s1", "w1")
         failed = storage.get(job.id)
@@ -533,13 +536,15 @@ class TestQuestions:
 class TestWaiting:
     def test_a_waiting_worker_is_woken_by_a_new_job(self, storage: JobStorage, make_job: MakeJob) -> None:
         assert storage.claim(CLAIM) is None
-        found: list[JobRecord | None] = []
+        found: list[JobRecord] = []
 
         def wait() -> None:
             assert storage.claim(CLAIM) is None
             ready.set()
-            storage.wait(20.0)
-            found.append(storage.claim(CLAIM))
+            for _ in range(5):  # a wait may end early, but not for ever
+                storage.wait(20.0)
+                if (job := storage.claim(CLAIM)) is not None:
+                    return found.append(job)
 
         ready = threading.Event()
         thread = threading.Thread(target=wait)
@@ -548,7 +553,7 @@ class TestWaiting:
         storage.add(make_job())
         thread.join(10.0)
         assert not thread.is_alive()
-        assert found[0] is not None
+        assert len(found) == 1
 
     def test_wake_ends_every_wait(self, storage: JobStorage) -> None:
         def wait() -> None:

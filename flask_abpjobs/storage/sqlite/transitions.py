@@ -19,7 +19,7 @@ from ...model import (
     Retention,
     TenantScope,
 )
-from ..base import MAX_CRASHES, MAX_HISTORY, MAX_LOG_LINES
+from ..base import MAX_CRASHES, MAX_HISTORY, MAX_LOG_LINES, SUSPECT_DELAYS
 from . import rows
 from .questions import SqliteQuestions
 
@@ -153,15 +153,20 @@ class SqliteTransitions(SqliteQuestions):
         for row in held:
             crashes = row["crashes"] + 1
             data = {"server": row["server_id"], "worker": row["worker"], "attempt": row["attempt"], "recovered": True}
-            if crashes < MAX_CRASHES:
+            columns: dict[str, Any] = {"server_id": None, "worker": None, "crashes": crashes}
+            if crashes < MAX_CRASHES - 1:
                 data["queue"] = row["queue"]
-                columns: dict[str, Any] = {"server_id": None, "worker": None, "crashes": crashes}
                 self._move(cursor, row, JobState.ENQUEUED, now, f"{reason}; the job goes back", data, **columns)
+            elif crashes < MAX_CRASHES:
+                data["due_at"] = due_at = now + SUSPECT_DELAYS[row["sequence"] % len(SUSPECT_DELAYS)]
+                why = f"{reason}; the job has a last chance, apart from its neighbours"
+                self._move(cursor, row, JobState.SCHEDULED, now, why, data, due_at=due_at, **columns)
             else:
                 message = f"The job's worker died {crashes} times in a row while running it. {reason}."
-                data |= {"error_type": "WorkerDied", "error_message": message}
-                columns = {"error_type": "WorkerDied", "error_message": message, "crashes": crashes}
-                self._move(cursor, row, JobState.FAILED, now, f"Killed its worker {crashes} times", data, **columns)
+                error = {"error_type": "WorkerDied", "error_message": message}
+                why = f"Killed its worker {crashes} times"
+                columns = {**error, "crashes": crashes}
+                self._move(cursor, row, JobState.FAILED, now, why, {**data, **error}, **columns)
             self._count(cursor, row["tenant_id"], row["queue"], "recovered")
         return len(held)
 

@@ -1,0 +1,115 @@
+"""Huey's own tests, run on our classes: its public API works as Huey's users know it.
+
+What differs on purpose is written down here, by reason. A test that differs and is not listed fails, and so does one
+that is listed and passes.
+"""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Iterator
+from typing import Any
+
+import huey.tests.test_api
+import huey.tests.test_consumer
+import huey.tests.test_immediate
+import huey.tests.test_priority
+import huey.tests.test_registry
+import huey.tests.test_signals
+import huey.tests.test_wrappers
+import pytest
+from huey.tests.base import BaseTestCase
+
+from flask_abpjobs.engine import open_huey
+from flask_abpjobs.engine.consumer import JobConsumer
+
+MODULES = (
+    huey.tests.test_api,
+    huey.tests.test_consumer,
+    huey.tests.test_immediate,
+    huey.tests.test_priority,
+    huey.tests.test_registry,
+    huey.tests.test_signals,
+    huey.tests.test_wrappers,
+)
+
+DIFFERENT = {
+    "A task with a later time is scheduled at once; Huey sends it through the queue and a worker first.": {
+        "TestChordPrimitive.test_chord_scheduling",
+        "TestDecorators.test_task_id",
+        "TestPriority.test_schedule_priority",
+        "TestQueue.test_reschedule",
+        "TestQueue.test_schedule_s",
+        "TestQueue.test_scheduling",
+        "TestQueue.test_scheduling_expires",
+        "TestSignals.test_signals_simple",
+        "TestStorageWrappers.test_storage_wrappers",
+    },
+    "What is due is decided by the storage's clock, and moved there; read_schedule has nothing to return.": {
+        "TestConsumerIntegration.test_consumer_schedule_task",
+        "TestQueue.test_read_schedule",
+    },
+    "A periodic task runs once in a minute, however many servers ask for it.": {
+        "TestConsumerIntegration.test_consumer_periodic_tasks",
+    },
+    "JSON carries no exception: a handler receives a TaskException with its text.": {
+        "TestChordPrimitive.test_chord_callback_err",
+        "TestQueue.test_retrying_exceptions_not_surfaced",
+        "TestTaskChaining.test_chain_errors",
+        "TestTaskChaining.test_error_callback",
+        "TestTaskChaining.test_error_callback_retries",
+    },
+    "A chord counts its members by their results, not by a counter of executions.": {
+        "TestChordPrimitive.test_chord_bookkeeping_cleared",
+    },
+    "A task that this process does not know is kept with the reason; dequeue goes on to the next.": {
+        "TestQueue.test_pending_scheduled_unregistered",
+    },
+    "SIGTERM and SIGINT both stop in order.": {
+        "TestConsumerShutdown.test_signal_handlers",
+    },
+    "A consumer that never started cannot be stopped: it waits for its workers, whatever the signal.": {
+        "TestConsumerShutdown.test_immediate_stop_ignores_stop_flag",
+    },
+}
+LISTED = set().union(*DIFFERENT.values())
+
+
+def all_tests(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from all_tests(item)
+        else:
+            yield item
+
+
+def name_of(case: unittest.TestCase) -> str:
+    return ".".join(case.id().split(".")[-2:])
+
+
+CASES = [case for module in MODULES for case in all_tests(unittest.defaultTestLoader.loadTestsFromModule(module))]
+
+
+def on_our_classes(case: Any) -> Any:
+    """Give a test our classes, unless it is about one it makes itself."""
+    if getattr(type(case), "get_huey", None) is BaseTestCase.get_huey:
+        case.get_huey = lambda: open_huey("memory://", name="suite", utc=False)
+    if getattr(type(case), "consumer_class", None) is BaseTestCase.consumer_class:
+        case.consumer_class = JobConsumer
+    return case
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_huey_behaves_as_its_own_tests_say(case: unittest.TestCase) -> None:
+    result = unittest.TestResult()
+    on_our_classes(case).run(result)
+    passed = not (result.failures or result.errors)
+    if name_of(case) in LISTED:
+        assert not passed, "This test passes now: take it from the list of differences."
+    else:
+        assert passed, "\n".join(text for _, text in (*result.failures, *result.errors))
+
+
+def test_every_listed_difference_is_a_test_of_huey() -> None:
+    assert {name_of(case) for case in CASES} >= LISTED
