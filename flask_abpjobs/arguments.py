@@ -124,7 +124,7 @@ def parameters_of(function: Callable[..., Any], *, sensitive: Collection[str] = 
         if parameter.default is parameter.empty:
             fields.append((parameter.name, annotation, msgspec.NODEFAULT))
         else:  # left out at enqueue: the default of the code that runs the job applies
-            optional = typing.Union[annotation, msgspec.UnsetType]  # noqa: UP007 - made at run time
+            optional: Any = typing.Union[annotation, msgspec.UnsetType]  # noqa: UP007 - made at run time
             fields.append((parameter.name, optional, msgspec.UNSET))
     try:
         struct = msgspec.defstruct("Arguments", fields, kw_only=True, frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 import msgspec
 from flask import Flask, current_app, url_for
@@ -88,7 +88,7 @@ class AbpJobs:
     # Declaring
 
     @overload
-    def job(self, target: C, /) -> C: ...
+    def job(self, target: C, /) -> C: ...  # type: ignore[overload-overlap]  # a class is callable, too
 
     @overload
     def job(self, target: Callable[P, R], /) -> FunctionJob[P, R]: ...
@@ -105,7 +105,7 @@ class AbpJobs:
         sensitive: Collection[str] = ...,
     ) -> _JobDecorator: ...
 
-    def job(self, target: Any = None, /, **settings: Any) -> Any:
+    def job(self, target: Any = None, **settings: Any) -> Any:
         """Declare a function, or a class derived from ``BackgroundJob`` or ``AsyncBackgroundJob``, as a job.
 
         :param name: by default the qualified name of the function, or of the class's argument type.
@@ -257,7 +257,7 @@ class AbpJobs:
             raise AbpJobsError(
                 "There is no current app. Enqueue inside a request or a job, or within `with app.app_context():`."
             )
-        return self._state_of(cast(Flask, current_app))
+        return self._state_of(current_app)
 
     def _state_of(self, app: Flask) -> AppState:
         state: AppState | None = app.extensions.get(KEY)
@@ -283,7 +283,7 @@ class _JobDecorator:
         self._settings = settings
 
     @overload
-    def __call__(self, target: C, /) -> C: ...
+    def __call__(self, target: C, /) -> C: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, target: Callable[P, R], /) -> FunctionJob[P, R]: ...

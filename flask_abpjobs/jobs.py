@@ -228,7 +228,7 @@ class AsyncBackgroundJob(_JobClass[Args]):
 
 def bind_class(job_class: type[Any], call: JobCall[Any]) -> None:
     """Give a job class its call, for ``enqueue`` and ``using`` on the class itself."""
-    job_class._call = call  # type: ignore[attr-defined]
+    job_class._call = call
 
 
 class JobRegistry:

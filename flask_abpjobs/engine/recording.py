@@ -25,7 +25,8 @@ class RecordingHuey(Huey):  # type: ignore[misc]
     """Huey's public API over job records.
 
     Enqueueing writes a record in one step. In the tail of a task, after its code has ended, Huey stores the result,
-    drops a revocation, enqueues a retry or the next of a pipeline; all that is collected in the :class:`Attempt` instead.
+    drops a revocation, enqueues a retry or the next of a pipeline; all that is collected in the :class:`Attempt`
+    instead.
     """
 
     def __init__(

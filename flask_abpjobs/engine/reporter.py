@@ -92,6 +92,8 @@ class BufferedReporter:
 class Pulse:
     """One thread of a process that writes what running jobs said and did not follow up."""
 
+    _thread: threading.Thread | None
+
     def __init__(self) -> None:
         self._reset()
 
@@ -109,7 +111,7 @@ class Pulse:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting: set[BufferedReporter] = set()
-        self._thread: threading.Thread | None = None
+        self._thread = None
 
     def _run(self) -> None:
         while True:

@@ -32,8 +32,8 @@ from ..model import (
 MAX_CRASHES = 3
 """A job whose workers died this often in a row is failed instead of being tried again."""
 SUSPECT_DELAYS = (0.5, 1.0, 1.5, 2.0)
-"""Seconds one of which a job waits before its last chance. A server dies with all it runs; the jobs that were beside the
-guilty one get different delays, so that they run apart and do not die with it again."""
+"""Seconds one of which a job waits before its last chance. A server dies with all it runs; the jobs that were beside
+the guilty one get different delays, so that they run apart and do not die with it again."""
 MAX_LOG_LINES = 1000
 """Newest lines kept per job."""
 MAX_HISTORY = 200

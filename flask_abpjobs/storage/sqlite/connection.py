@@ -42,7 +42,8 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     @property
     def path(self) -> str:
         """The file's absolute path, or ``:memory:``."""
-        return self.filename if self.is_memory else os.path.abspath(self.filename)
+        filename: str = self.filename
+        return filename if self.is_memory else os.path.abspath(filename)
 
     @contextlib.contextmanager
     def db(self, commit: bool = False, close: bool = False) -> Iterator[sqlite3.Cursor]:
@@ -85,13 +86,11 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
             yield cursor
             cursor.execute("COMMIT")
 
-    def close(self) -> bool:
+    def close(self) -> None:
         """Give all connections back; the next use opens them again. A memory database is kept: it would be lost."""
-        if self.is_memory:
-            return False
-        self._readers.close()
-        was_open: bool = super().close()
-        return was_open
+        if not self.is_memory:
+            self._readers.close()
+            super().close()
 
     def _create_connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection = super()._create_connection()

@@ -164,8 +164,8 @@ class SqliteJobStorage(SqliteTransitions):
 
     def announce(self, server: ServerRecord) -> None:
         queues = rows.encode(server.queues).decode()
-        values = (self.name, server.id, server.host, server.pid, server.process_key, server.worker_type)
-        values += (server.workers, queues, server.started_at.timestamp(), self.now())
+        process = (server.host, server.pid, server.process_key, server.worker_type, server.workers)
+        values = (self.name, server.id, *process, queues, server.started_at.timestamp(), self.now())
         with self.writing() as cursor:
             cursor.execute("INSERT OR REPLACE INTO abpjobs_server VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
@@ -215,9 +215,9 @@ class SqliteJobStorage(SqliteTransitions):
     def wake(self) -> None:
         self._watch.notify()
 
-    def close(self) -> bool:
+    def close(self) -> None:
         self._watch.close()
-        return super().close()
+        super().close()
 
     def _before_fork(self) -> None:
         self._watch.pause()

@@ -1,0 +1,160 @@
+"""What the tests of all rooms share: tools that only the system can bring, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))  # for "from tests.browser.desk import ...", and last: an installed package goes first
+APART = {"benchmarks", "storms"}
+"""Folders that take long: collected only when the command line names them."""
+
+
+class Tool(NamedTuple):
+    """A program that pip cannot install."""
+
+    name: str
+    programs: tuple[str, ...]
+    """The names it may have on the PATH."""
+    advice: str
+
+    @property
+    def path(self) -> str | None:
+        return next(filter(None, map(shutil.which, self.programs)), None)
+
+    @property
+    def reason(self) -> str:
+        return f"{self.name} is missing"
+
+
+CHROMIUM = Tool("Chromium", ("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium")
+NODE = Tool("Node.js", ("node",), "apt-get install nodejs")
+NPM = Tool("npm", ("npm",), "apt-get install npm")
+REDIS = Tool("Redis", ("redis-server",), "apt-get install redis-server")
+TOOLS = {"chromium": CHROMIUM, "node": NODE, "npm": NPM, "redis": REDIS}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for key, tool in TOOLS.items():
+        config.addinivalue_line("markers", f"requires_{key}: skipped, under CI=true failed, where {tool.reason}.")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_apart = collection_path.parent == HERE and collection_path.name in APART
+    return True if is_apart and not any(collection_path.name in argument for argument in config.args) else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for key, tool in TOOLS.items():
+        if item.get_closest_marker(f"requires_{key}"):
+            _require(tool)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    lines = []
+    for tool in TOOLS.values():
+        skipped = sum(tool.reason in reason for reason in reasons)
+        if skipped:
+            lines.append(f"{tool.reason}: {skipped} {'test' if skipped == 1 else 'tests'} skipped. {tool.advice}")
+    if lines:
+        terminalreporter.section("how to run the skipped tests (on Debian and Ubuntu)")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def _push_request_context() -> None:
+    """Replace pytest-flask's fixture of this name, which keeps one request context open around a whole test.
+
+    All requests of the test client would share one ``g``, and with it the CSRF token and the user.
+    """
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The path of a Chromium to drive."""
+    return _require(CHROMIUM)
+
+
+@pytest.fixture(scope="session")
+def node_path() -> str:
+    """The path of Node.js."""
+    return _require(NODE)
+
+
+@pytest.fixture(scope="session")
+def redis_server_path() -> str:
+    """The path of a Redis server to start."""
+    return _require(REDIS)
+
+
+@pytest.fixture(scope="session")
+def npm_package(pytestconfig: pytest.Config) -> Callable[[str, str], Path]:
+    """A function that installs an npm package, once, and returns its folder: ``npm_package("axe-core", "4.14.1")``."""
+
+    def install(name: str, version: str) -> Path:
+        cache = pytestconfig.cache
+        assert cache is not None
+        shelf = Path(cache.mkdir("npm"))
+        home = shelf / f"{name.replace('/', '-').lstrip('@')}-{version}"
+        package = home / "node_modules" / name
+        if package.is_dir():
+            return package
+        npm = _require(NPM)
+        with tempfile.TemporaryDirectory(dir=shelf) as workshop:
+            options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
+            command = [npm, "install", *options, "--prefix", workshop, f"{name}@{version}"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+            if done.returncode:
+                _miss(f"npm is missing {name}@{version}:\n{done.stderr}")
+            home.mkdir(exist_ok=True)
+            try:
+                (Path(workshop) / "node_modules").rename(home / "node_modules")
+            except OSError:
+                assert package.is_dir(), f"{home} is in the way: delete it"  # or another test process was first
+        return package
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """A function that waits until a condition holds and returns its value: ``eventually(lambda: job() == "done")``."""
+
+    def poll(predicate: Callable[[], Any], timeout: float = 10.0, message: str = "") -> Any:
+        """Call ``predicate`` until its answer is true.
+
+        :param timeout: seconds after which the test fails.
+        :param message: what was waited for.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = predicate()
+            if answer:
+                return answer
+            if time.monotonic() > deadline:
+                pytest.fail(f"Not within {timeout:g} s: {message or 'the condition'}. The last answer was {answer!r}.")
+            time.sleep(0.01)
+
+    return poll
+
+
+def _require(tool: Tool) -> str:
+    return tool.path or _miss(f"{tool.reason}. {tool.advice}")
+
+
+def _miss(reason: str) -> NoReturn:
+    if os.environ.get("CI", "").lower() in {"true", "1"}:
+        pytest.fail(f"{reason} (with CI=true no test is skipped)", pytrace=False)
+    pytest.skip(reason)
