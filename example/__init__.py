@@ -15,8 +15,7 @@ from flask_wtf import CSRFProtect
 
 from flask_abpjobs import AbpJobsAuthorizationFilter, DashboardOptions
 
-from . import accounts, database, pages, settings
-from .jobs import jobs
+from . import accounts, database, jobs, pages, settings
 from .smtp import Mailbox
 
 
@@ -34,7 +33,7 @@ def create_app(instance_path: str | Path | None = None, config: Mapping[str, Any
     CSRFProtect(app)
     Mailbox(app)
     pages.init_app(app)
-    jobs.init_app(
+    jobs.jobs.init_app(
         app,
         dashboard=DashboardOptions(
             title="Order desk jobs",

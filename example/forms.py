@@ -8,6 +8,7 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import FileAllowed, FileField, FileRequired
 from wtforms import PasswordField, SelectField, StringField
 from wtforms.validators import DataRequired, Length
+from wtforms.widgets import PasswordInput
 
 
 def marks_of(field: Any, help_id: str = "") -> dict[str, str]:
@@ -24,7 +25,11 @@ class LoginForm(FlaskForm):  # type: ignore[misc]
     """Who are you?"""
 
     email = StringField("E-mail", [DataRequired("Enter your e-mail address."), Length(max=200)])
-    password = PasswordField("Password", [DataRequired("Enter your password."), Length(max=200)])
+    password = PasswordField(
+        "Password",
+        [DataRequired("Enter your password."), Length(max=200)],
+        widget=PasswordInput(hide_value=False),  # the page fills in the password of a demo account
+    )
 
 
 class UploadForm(FlaskForm):  # type: ignore[misc]

@@ -7,9 +7,9 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from flask import Flask, current_app
+from flask import current_app
 
 from flask_abpjobs import AbpJobs, AsyncBackgroundJob, JobPriority, RetryPolicy, current_job, current_tenant
 
@@ -136,7 +136,7 @@ class OrderEmailJob(AsyncBackgroundJob[OrderEmailArgs]):
 def build(job_class: type[Any]) -> Any:
     """Return an object of a job class with what it needs."""
     if job_class is OrderEmailJob:
-        return OrderEmailJob(Sender(port_file_of(cast(Flask, current_app))))
+        return OrderEmailJob(Sender(port_file_of(current_app)))
     return job_class()
 
 

@@ -74,7 +74,7 @@ class Reports:
             "SELECT month, orders, units, euro_cents, drawn_at FROM reports WHERE tenant_id = ? ORDER BY month DESC",
             (self._tenant,),
         )
-        return [Report(*row[:4], drawn_at=datetime.fromisoformat(row["drawn_at"])) for row in rows]
+        return [Report(**{**dict(row), "drawn_at": datetime.fromisoformat(row["drawn_at"])}) for row in rows]
 
     def list_days(self, month: str) -> Sequence[Day]:
         """Return the days of a drawn report, as they were when it was drawn."""

@@ -13,6 +13,7 @@ from flask import Flask
 
 from .config import JobsConfig
 from .engine import JobHuey
+from .errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,12 @@ class EmbeddedWorker:
             return
         with self._lock:
             if self._pid != os.getpid():
-                self._pid = os.getpid()
-                self._start()
+                try:
+                    self._start()
+                except StorageError:
+                    logger.exception("The embedded worker cannot start now; the next request tries again")
+                else:
+                    self._pid = os.getpid()
 
     def _start(self) -> None:
         config = self._config
@@ -52,7 +57,8 @@ class EmbeddedWorker:
             shutdown_timeout=config.shutdown_timeout_seconds,
             handle_signals=False,
         )
-        thread = threading.Thread(target=consumer.run, name="abpjobs-server", daemon=True)
+        consumer.start()
+        thread = threading.Thread(target=consumer.watch, name="abpjobs-server", daemon=True)
         thread.start()
 
         def stop() -> None:

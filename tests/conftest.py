@@ -113,8 +113,9 @@ def npm_package(pytestconfig: pytest.Config) -> Callable[[str, str], Path]:
             return package
         npm = _require(NPM)
         with tempfile.TemporaryDirectory(dir=shelf) as workshop:
-            options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
-            command = [npm, "install", *options, "--prefix", workshop, f"{name}@{version}"]
+            options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save", "--prefer-offline"]
+            patience = ["--fetch-retries=5", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+            command = [npm, "install", *options, *patience, "--prefix", workshop, f"{name}@{version}"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=100)
             if done.returncode:
                 _miss(f"npm is missing {name}@{version}:\n{done.stderr}")

@@ -28,7 +28,7 @@ def enter() -> Any:
     """Sign in."""
     form = LoginForm()
     if form.validate():
-        user = accounts.find_by_password(form.email.data, form.password.data)
+        user = accounts.find_by_password(form.email.data or "", form.password.data or "")
         if user is not None:
             login_user(user)
             return redirect(_next_page())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import threading
+import time
 from typing import Any, Final
 
-from huey.consumer import Consumer, ProcessEnvironment, Scheduler, Worker
+from huey.consumer import Consumer, ConsumerStopped, ProcessEnvironment, Scheduler, Worker
 
 from ..errors import StorageError
 from .huey import JobHuey
@@ -109,6 +111,13 @@ class JobConsumer(Consumer):  # type: ignore[misc]
         self.huey.serve(self.worker_type, self.workers, process_key(os.getpid()))
         super().start()
         self._steward.start()
+
+    def watch(self) -> None:
+        """Look after a started server until it is stopped, as ``run`` does; for a thread of another program."""
+        checked_at: float | None = time.monotonic()
+        with contextlib.suppress(ConsumerStopped):
+            while True:
+                checked_at = self.loop(checked_at)
 
     def stop(self, graceful: bool = False) -> None:
         """Stop in order, see the class; without ``graceful`` running jobs are put back at once."""

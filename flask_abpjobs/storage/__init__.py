@@ -41,8 +41,8 @@ def open_storage(
             "instance folder), sqlite:////absolute/path.db, or memory://."
         )
     path = os.path.join(folder, unquote(parts.path[1:]))
-    if folder:
-        os.makedirs(folder, exist_ok=True)
+    if folder and not os.path.isabs(unquote(parts.path[1:])):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
     return SqliteJobStorage(path, name, retention=retention, clock=clock)
 
 

@@ -1,0 +1,320 @@
+"""What is special about jobs in a SQLite file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_abpjobs.errors import ConfigError, StorageError
+from flask_abpjobs.model import Claim, JobQuery, JobRecord, JobState, Lease, Outcome, ServerRecord, new_job_id
+from flask_abpjobs.storage import open_storage
+from flask_abpjobs.storage.sqlite import SqliteJobStorage
+
+CLAIM = Claim("s1", "w1", ("default",))
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[SqliteJobStorage]:
+    storage = open_at(tmp_path)
+    yield storage
+    storage.close()
+
+
+def open_at(folder: Path) -> SqliteJobStorage:
+    return open_storage(f"sqlite:///{folder}/jobs.db", "app")
+
+
+def job(**fields: Any) -> JobRecord:
+    now = datetime.now(UTC)
+    return JobRecord(
+        **{"id": new_job_id(), "name": "n", "payload": b"{}", "created_at": now, "state_at": now, **fields}
+    )
+
+
+def server(server_id: str = "s1") -> ServerRecord:
+    now = datetime.now(UTC)
+    return ServerRecord(
+        id=server_id,
+        host="h",
+        pid=1,
+        worker_type="thread",
+        workers=1,
+        queues=("default",),
+        started_at=now,
+        heartbeat_at=now,
+    )
+
+
+class TestTheFile:
+    def test_a_relative_url_is_below_the_folder_which_is_made(self, tmp_path: Path) -> None:
+        storage = open_storage("sqlite:///deep/jobs.db", "app", folder=str(tmp_path / "instance"))
+        storage.close()
+        assert storage.path == str(tmp_path / "instance" / "deep" / "jobs.db")
+        assert Path(storage.path).exists()
+
+    def test_it_is_a_write_ahead_log_with_full_sync(self, storage: SqliteJobStorage) -> None:
+        with storage.writing() as cursor:
+            assert cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+            assert cursor.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+    def test_jobs_are_there_after_it_is_opened_again(self, tmp_path: Path) -> None:
+        first = open_at(tmp_path)
+        first.add(record := job())
+        first.close()
+        again = open_at(tmp_path)
+        assert again.get(record.id).id == record.id
+        again.close()
+
+    def test_a_file_of_a_newer_version_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+        storage = open_at(tmp_path)
+        storage.add(job())
+        with storage.writing() as cursor:
+            cursor.execute("UPDATE abpjobs_schema SET version = 99")
+        storage.close()
+        with pytest.raises(ConfigError, match=r"schema version 99; this version of Flask-AbpJobs knows versions up to"):
+            open_at(tmp_path)
+        connection = sqlite3.connect(tmp_path / "jobs.db")
+        assert connection.execute("SELECT count(*) FROM abpjobs_job").fetchone() == (1,)
+        connection.close()
+
+    @pytest.mark.parametrize(
+        "url", ["redis://h/0", "sqlite://jobs.db", "sqlite:///", "postgres://u:secret@h/d", "jobs.db", ""]
+    )
+    def test_an_unknown_url_says_what_there_is_and_hides_passwords(self, url: str) -> None:
+        with pytest.raises(ConfigError, match=r"Use sqlite:///name.db") as caught:
+            open_storage(url, "app")
+        assert "secret" not in str(caught.value)
+
+    def test_a_file_that_is_no_database_is_an_error_that_says_what_to_do(self, tmp_path: Path) -> None:
+        (tmp_path / "jobs.db").write_bytes(b"no database at all" * 100)
+        with pytest.raises(StorageError, match=r"not a database.*Restore the file from a backup"):
+            open_at(tmp_path)
+
+    def test_a_missing_folder_is_an_error_that_says_what_to_do(self, tmp_path: Path) -> None:
+        with pytest.raises(StorageError, match="Does its folder exist"):
+            open_storage(f"sqlite:///{tmp_path}/none/jobs.db", "app")
+
+
+class TestTransactions:
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+    def test_whatever_is_raised_inside_one_nothing_of_it_stays(
+        self, storage: SqliteJobStorage, error: type[BaseException]
+    ) -> None:
+        def interrupted() -> None:
+            with storage.writing() as cursor:
+                storage._insert(cursor, job())
+                raise error
+
+        with pytest.raises(error):
+            interrupted()
+        assert storage.counts()["created"] == 0
+        storage.add(job())
+        assert storage.check() == []
+
+    def test_a_full_disk_loses_nothing_and_says_so(self, storage: SqliteJobStorage) -> None:
+        storage.announce(server())
+        storage.add(kept := job())
+        claimed = storage.claim(CLAIM)
+        assert claimed is not None
+        limit_pages(storage, 1)
+        with pytest.raises(StorageError, match=r"full. Nothing was written. Free some disk space"):
+            storage.add(job(payload=b"x" * 500_000))
+        with pytest.raises(StorageError, match="full"):
+            storage.finish(Lease(kept.id, claimed.fence), Outcome(state=JobState.SUCCEEDED, result=b"x" * 500_000))
+        assert storage.get(kept.id).state is JobState.PROCESSING
+        limit_pages(storage, 1_000_000)
+        storage.finish(Lease(kept.id, claimed.fence), Outcome(state=JobState.SUCCEEDED, result=b"x" * 500_000))
+        assert storage.get(kept.id).state is JobState.SUCCEEDED
+        assert storage.counts()["created"] == 1
+        assert storage.check() == []
+
+    def test_a_foreign_program_that_holds_the_file_gives_a_typed_error(self, storage: SqliteJobStorage) -> None:
+        with storage.writing() as cursor:
+            cursor.connection.execute("PRAGMA busy_timeout = 50")
+        foreign = sqlite3.connect(storage.path, isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked. Another program holds the file"):
+            storage.add(job())
+        foreign.execute("ROLLBACK")
+        foreign.close()
+        assert storage.add(job())
+
+
+def limit_pages(storage: SqliteJobStorage, pages: int) -> None:
+    with storage.lock:
+        storage.conn.execute(f"PRAGMA max_page_count = {pages}")
+
+
+class TestProcesses:
+    def test_a_child_can_use_what_its_parent_opened_even_when_forked_in_the_midst_of_writing(
+        self, storage: SqliteJobStorage
+    ) -> None:
+        """Forking while other threads write: no child waits for a lock that only its parent's memory knows."""
+        over = threading.Event()
+
+        def write() -> None:
+            while not over.is_set():
+                storage.add(job())
+
+        threads = [threading.Thread(target=write) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for _ in range(12):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    os._exit(0 if storage.add(job(name="child")) and storage.counts()["created"] else 1)
+                finally:
+                    os._exit(2)
+            children.append(pid)
+        codes = [os.waitpid(pid, 0)[1] for pid in children]
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert codes == [0] * 12
+        assert storage.check() == []
+
+    def test_producers_and_workers_of_many_processes_share_one_file(
+        self, tmp_path: Path, storage: SqliteJobStorage
+    ) -> None:
+        storage.announce(server())
+        context = multiprocessing.get_context("spawn")
+        producers = [context.Process(target=produce, args=(tmp_path, 100)) for _ in range(3)]
+        workers = [context.Process(target=consume, args=(tmp_path, f"w{number}")) for number in range(2)]
+        for process in (*producers, *workers):
+            process.start()
+        for process in producers:
+            process.join()
+        storage.add(job(name="end"))
+        storage.add(job(name="end"))
+        for process in workers:
+            process.join()
+        assert [process.exitcode for process in (*producers, *workers)] == [0] * 5
+        assert storage.counts()["succeeded"] == 302
+        with storage.reading() as cursor:
+            attempts = cursor.execute("SELECT DISTINCT attempt FROM abpjobs_job").fetchall()
+        assert [row[0] for row in attempts] == [1]
+        assert storage.check() == []
+
+    def test_a_process_that_dies_while_it_writes_frees_its_turn(
+        self, tmp_path: Path, storage: SqliteJobStorage
+    ) -> None:
+        code = (
+            "import os, signal, sys; from flask_abpjobs.storage import open_storage\n"
+            f"s = open_storage('sqlite:///{tmp_path}/jobs.db', 'app')\n"
+            "with s.writing() as c:\n"
+            "    c.execute(\"INSERT INTO abpjobs_count VALUES ('x', '', '', 'y', 1)\")\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+        assert storage.add(job())
+        with storage.reading() as cursor:
+            assert cursor.execute("SELECT count(*) FROM abpjobs_count WHERE app = 'x'").fetchone()[0] == 0
+
+
+def produce(folder: Path, count: int) -> None:
+    storage = open_at(folder)
+    for _ in range(count):
+        storage.add(job())
+    storage.close()
+
+
+def consume(folder: Path, worker: str) -> None:
+    storage = open_at(folder)
+    claim = Claim("s1", worker, ("default",))
+    record = None
+    while record is None or record.name != "end":
+        if record is None:
+            storage.wait(0.5)
+            record = storage.claim(claim)
+        else:
+            record = storage.finish(Lease(record.id, record.fence), Outcome(state=JobState.SUCCEEDED), claim)
+    storage.finish(Lease(record.id, record.fence), Outcome(state=JobState.SUCCEEDED))
+    storage.close()
+
+
+class TestNotification:
+    def test_a_worker_that_has_been_idle_for_long_is_woken_by_another_process(
+        self, tmp_path: Path, storage: SqliteJobStorage
+    ) -> None:
+        storage.announce(server())
+        woken: list[float | None] = []
+        idle = threading.Event()
+
+        def work() -> None:
+            record = None
+            while record is None:
+                record = storage.claim(CLAIM)
+                if record is None:
+                    idle.set()
+                    storage.wait(30.0)
+            woken.append(record.latency)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert idle.wait(5)
+        subprocess.run([sys.executable, "-c", ADD.format(folder=tmp_path)], check=True)
+        thread.join(10)
+        assert woken[0] is not None
+        assert woken[0] < 1.0
+
+
+ADD = """
+from datetime import UTC, datetime
+from flask_abpjobs.model import JobRecord, new_job_id
+from flask_abpjobs.storage import open_storage
+storage = open_storage("sqlite:///{folder}/jobs.db", "app")
+now = datetime.now(UTC)
+storage.add(JobRecord(id=new_job_id(), name="n", payload=b"{{}}", created_at=now, state_at=now))
+"""
+
+
+class TestCosts:
+    @pytest.mark.parametrize(
+        ("what", "index"),
+        [
+            ("queue = 'a' AND state = 'enqueued' ORDER BY priority DESC, position, sequence", "ready"),
+            ("state = 'scheduled' AND due_at <= 1 ORDER BY due_at, sequence", "due"),
+        ],
+    )
+    def test_the_engine_finds_its_jobs_by_an_index_without_sorting(
+        self, storage: SqliteJobStorage, what: str, index: str
+    ) -> None:
+        with storage.reading() as cursor:
+            select = f"SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_{index} WHERE app = 'x' AND {what}"
+            plan = cursor.execute(f"EXPLAIN QUERY PLAN {select}").fetchall()
+        steps = [row["detail"] for row in plan]
+        assert len(steps) == 1
+        assert f"USING INDEX abpjobs_job_{index}" in steps[0]
+
+    def test_a_page_of_a_list_is_read_from_its_index_without_sorting(self, storage: SqliteJobStorage) -> None:
+        queries = [
+            JobQuery(state=JobState.FAILED),
+            JobQuery(state=JobState.FAILED, tenant="acme"),
+            JobQuery(state=JobState.FAILED, tenant=None),
+            JobQuery(state=JobState.ENQUEUED, queue="alpha"),
+            JobQuery(state=JobState.SUCCEEDED, name="n"),
+            JobQuery(state=JobState.SCHEDULED, retrying=True),
+        ]
+        for query in queries:
+            statements: list[str] = []
+            with storage.reading() as cursor:
+                cursor.connection.set_trace_callback(statements.append)
+            storage.find(query)
+            with storage.reading() as cursor:
+                cursor.connection.set_trace_callback(None)
+                (statement,) = [each for each in statements if each.startswith("SELECT")]
+                plan = [row["detail"] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}")]
+            assert len(plan) == 1, (query, plan)
+            assert "USING INDEX" in plan[0]
