@@ -135,6 +135,27 @@ def test_a_killed_worker_process_gives_its_job_back_while_its_server_lives(site:
     assert site.job(job_id).attempt == 2
 
 
+def test_worker_processes_end_when_their_main_process_is_killed_and_the_jobs_go_on_elsewhere(
+    site: Site, eventually: Eventually
+) -> None:
+    server = site.start("--worker-type", "process", "--workers", "2")
+    job_id = site.enqueue("work", b'{"number":1,"seconds":1.0}')
+    eventually(lambda: site.noted("start"), timeout=20)
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait()
+    eventually(lambda: not has_group(server.pid), timeout=10, message="the end of all its processes")
+    site.start("--workers", "1")
+    eventually(lambda: site.job(job_id).state is JobState.SUCCEEDED, timeout=20)
+
+
+def has_group(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_lets_a_short_job_end(

@@ -23,11 +23,31 @@ IDLE_WAIT: Final = 0.5
 logger = logging.getLogger(__name__)
 
 
-class JobWorker(Worker):  # type: ignore[misc]
+class _Child:
+    """What workers and the scheduler share: as processes they end when their parent was killed."""
+
+    _parent = 0
+
+    def belong_to(self, parent: int) -> None:
+        """Note the process that makes this one."""
+        self._parent = parent
+
+    def leave_if_orphaned(self) -> None:
+        """End this process when its parent is gone: nobody renews its leases or looks after it any more."""
+        if os.getpid() != self._parent and os.getppid() != self._parent:
+            logger.warning("The server's main process is gone; process %d ends", os.getpid())
+            raise KeyboardInterrupt
+
+
+class JobWorker(_Child, Worker):  # type: ignore[misc]
     """Huey's worker, which waits for a notification instead of sleeping longer and longer."""
 
     huey: JobHuey
     name: str
+
+    def loop(self, now: Any = None) -> None:
+        self.leave_if_orphaned()
+        super().loop(now)
 
     def initialize(self) -> None:
         self.huey.work_as(self.name)
@@ -45,10 +65,11 @@ class JobWorker(Worker):  # type: ignore[misc]
         super().shutdown()
 
 
-class JobScheduler(Scheduler):  # type: ignore[misc]
+class JobScheduler(_Child, Scheduler):  # type: ignore[misc]
     """Huey's scheduler, which also removes what has expired."""
 
     def loop(self, now: Any = None) -> None:
+        self.leave_if_orphaned()
         try:
             self.huey.prune()
         except StorageError:
@@ -141,7 +162,13 @@ class JobConsumer(Consumer):  # type: ignore[misc]
         worker: JobWorker = super()._create_worker()
         self._workers_made += 1  # a replacement is a new worker: its jobs are not those of the dead one
         worker.name = f"worker-{self._workers_made}"
+        worker.belong_to(os.getpid())
         return worker
+
+    def _create_scheduler(self) -> JobScheduler:
+        scheduler: JobScheduler = super()._create_scheduler()
+        scheduler.belong_to(os.getpid())
+        return scheduler
 
     def _take_back_lost(self) -> None:
         assert self.huey.server is not None
