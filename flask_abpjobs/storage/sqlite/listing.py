@@ -67,6 +67,10 @@ class Listing:
             index = "abpjobs_job_by_tenant"
             conditions.append("tenant_id IS ?")
             parameters.append(query.tenant)
+        if state is JobState.PROCESSING:
+            index = "abpjobs_job_held"
+        else:
+            conditions.append("state <> 'processing'")  # the words by which SQLite knows that the index fits
         if query.server_id is not None:
             conditions.append("server_id = ?")
             parameters.append(query.server_id)

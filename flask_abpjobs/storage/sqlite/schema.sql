@@ -47,11 +47,12 @@ CREATE INDEX abpjobs_job_due ON abpjobs_job (app, due_at, sequence) WHERE state 
 CREATE INDEX abpjobs_job_held ON abpjobs_job (app, server_id, worker) WHERE state = 'processing';
 CREATE INDEX abpjobs_job_expiring ON abpjobs_job (app, expires_at) WHERE expires_at IS NOT NULL;
 
--- What people look for
-CREATE INDEX abpjobs_job_by_state ON abpjobs_job (app, state, state_at, sequence);
-CREATE INDEX abpjobs_job_by_tenant ON abpjobs_job (app, state, tenant_id, state_at, sequence);
-CREATE INDEX abpjobs_job_by_queue ON abpjobs_job (app, state, queue, state_at, sequence);
-CREATE INDEX abpjobs_job_by_name ON abpjobs_job (app, state, name, state_at, sequence);
+-- What people look for. Running jobs are as few as there are workers, so they are found by "held" and spare these.
+CREATE INDEX abpjobs_job_by_state ON abpjobs_job (app, state, state_at, sequence) WHERE state <> 'processing';
+CREATE INDEX abpjobs_job_by_tenant ON abpjobs_job (app, state, tenant_id, state_at, sequence)
+  WHERE state <> 'processing';
+CREATE INDEX abpjobs_job_by_queue ON abpjobs_job (app, state, queue, state_at, sequence) WHERE state <> 'processing';
+CREATE INDEX abpjobs_job_by_name ON abpjobs_job (app, state, name, state_at, sequence) WHERE state <> 'processing';
 CREATE INDEX abpjobs_job_retrying ON abpjobs_job (app, state_at, sequence) WHERE state = 'scheduled' AND failures > 0;
 
 CREATE TABLE abpjobs_entry (
