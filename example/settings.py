@@ -21,7 +21,7 @@ DEFAULTS = {
     "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),
     "SESSION_COOKIE_NAME": "order_desk",
     "SESSION_COOKIE_SAMESITE": "Lax",
-    "DESK_IMPORT_PAUSE": 0.04,
+    "DESK_IMPORT_PAUSE": 0.05,
 }
 """``DESK_IMPORT_PAUSE``: seconds the import rests after each 100 rows. Without it 12,000 rows are in before anyone has
 seen the progress bar; it also leaves the database to others in between."""

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import os
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,15 @@ class Mailbox:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            self._pid = os.getpid()
-            self._loop = asyncio.new_event_loop()
-            self._server = self._loop.run_until_complete(
-                self._loop.create_server(self._make_protocol, host="127.0.0.1", port=0)
+            opened: Future[int] = Future()
+            # In a thread with a loop of its own: the thread of a request may have one that runs already
+            self._thread = threading.Thread(
+                target=asyncio.run, args=(self._serve(opened),), name="mailbox", daemon=True
             )
-            self._thread = threading.Thread(target=self._loop.run_forever, name="mailbox", daemon=True)
             self._thread.start()
-            self._port = str(self._server.sockets[0].getsockname()[1])
-            draft = port_file_of(self._app).with_suffix(f".{os.getpid()}")
+            self._port = str(opened.result())
+            self._pid = os.getpid()
+            draft = port_file_of(self._app).with_suffix(f".{self._pid}")
             draft.write_text(self._port, encoding="ascii")
             draft.replace(port_file_of(self._app))
             atexit.register(self.close)
@@ -63,14 +64,20 @@ class Mailbox:
         path = port_file_of(self._app)
         if path.exists() and path.read_text(encoding="ascii") == self._port:
             path.unlink()
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(timeout=5)
-        self._loop.close()
 
-    async def _stop(self) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+    async def _serve(self, opened: Future[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        try:
+            server = await self._loop.create_server(self._make_protocol, host="127.0.0.1", port=0)
+        except OSError as error:
+            opened.set_exception(error)
+            return
+        opened.set_result(server.sockets[0].getsockname()[1])
+        await self._closing.wait()
+        server.close()
 
     def _make_protocol(self) -> SMTP:
         return SMTP(

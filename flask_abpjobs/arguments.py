@@ -8,6 +8,7 @@ import datetime as dt
 import decimal
 import enum
 import inspect
+import math
 import re
 import typing
 import uuid
@@ -23,6 +24,8 @@ MAX_PAYLOAD: Final = 1_048_576
 """Bytes of JSON that the arguments of one job may take. Larger data belongs into a file or table of its own."""
 MAX_TEXT: Final = 1_000
 MAX_ARGUMENTS: Final = 50
+REDACTED: Final = "<redacted>"
+_MODULES: Final = re.compile(r"('[^']*')|\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 _SECRET_NAME: Final = re.compile(
     r"(passw|passwd|pwd|secret|token|api_?key|apikey|authorization|cookie|connection_?string|card|iban|cvv|credential)",
     re.IGNORECASE,
@@ -33,7 +36,8 @@ class Parameters:
     """The parameters of one job: checks arguments at enqueue, writes them as JSON and reads them before the call.
 
     :param struct: a msgspec structure with one field for each parameter, or the argument type of a job class.
-    :param sensitive: names whose values are never shown, besides those that look like secrets by their name.
+    :param sensitive: parameters whose values are never shown, nor those of the same name inside other values. Names
+        that look like secrets are not shown anyway.
     """
 
     def __init__(self, struct: Any, *, sensitive: Collection[str] = (), untyped: Collection[str] = ()) -> None:
@@ -68,6 +72,8 @@ class Parameters:
                 f"The arguments take {len(payload):,} bytes of JSON; at most {MAX_PAYLOAD:,} are stored with a job. "
                 "Put the data into a file or table and pass its key."
             )
+        if b"null" in payload and _holds_no_number(value):
+            raise ArgumentsError("An argument is or holds NaN or infinity, which JSON does not have.")
         read = self.decode(payload)
         for name in self._untyped:
             before, after = getattr(value, name, None), getattr(read, name, None)
@@ -99,7 +105,7 @@ class Parameters:
             if name in self._sensitive or _SECRET_NAME.search(name):
                 shown.append(Argument(name, "", kind, redacted=True))
             else:
-                shown.append(Argument(name, source_of(argument), kind))
+                shown.append(Argument(name, source_of(argument, hidden=self._sensitive), kind))
         return tuple(shown)
 
 
@@ -152,19 +158,22 @@ def type_name(annotation: Any) -> str:
         return annotation.__name__
     if typing.get_origin(annotation) is typing.Annotated:
         return type_name(typing.get_args(annotation)[0])
-    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", str(annotation))
+    return _MODULES.sub(r"\1", str(annotation))
 
 
-def source_of(value: Any, *, limit: int = MAX_TEXT) -> str:
-    """Return Python source of a value, at most ``limit`` characters; never fails."""
+def source_of(value: Any, *, limit: int = MAX_TEXT, hidden: Collection[str] = ()) -> str:
+    """Return Python source of a value, at most ``limit`` characters; never fails.
+
+    :param hidden: names whose values are left out, besides those that look like secrets.
+    """
     try:
-        text = _source(value, limit)
+        text = _source(value, limit, hidden)
     except Exception as error:  # a __repr__ of foreign code
         text = f"<{type(value).__name__} without repr: {type(error).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _source(value: Any, limit: int) -> str:
+def _source(value: Any, limit: int, hidden: Collection[str]) -> str:
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, dt.datetime):
@@ -176,10 +185,12 @@ def _source(value: Any, limit: int) -> str:
     if isinstance(value, (bool, int, float, decimal.Decimal, uuid.UUID, type(None))):
         return repr(value)
     if isinstance(value, Mapping):
-        pairs = (f"{_source(key, limit)}: {_member(str(key), item, limit)}" for key, item in value.items())
+        pairs = (
+            f"{_source(key, limit, hidden)}: {_member(str(key), item, limit, hidden)}" for key, item in value.items()
+        )
         return "{" + _joined(pairs, limit) + "}"
     if isinstance(value, (list, tuple, set, frozenset)):
-        inside = _joined((_source(item, limit) for item in value), limit)
+        inside = _joined((_source(item, limit, hidden) for item in value), limit)
         if isinstance(value, list):
             return f"[{inside}]"
         if isinstance(value, tuple):
@@ -187,13 +198,13 @@ def _source(value: Any, limit: int) -> str:
         return f"{{{inside}}}" if value else "set()"
     names = _member_names(value)
     if names is not None:
-        members = (f"{name}={_member(name, getattr(value, name), limit)}" for name in names)
+        members = (f"{name}={_member(name, getattr(value, name), limit, hidden)}" for name in names)
         return f"{type(value).__name__}({_joined(members, limit)})"
     return repr(value)
 
 
-def _member(name: str, value: Any, limit: int) -> str:
-    return "<redacted>" if _SECRET_NAME.search(name) else _source(value, limit)
+def _member(name: str, value: Any, limit: int, hidden: Collection[str]) -> str:
+    return REDACTED if name in hidden or _SECRET_NAME.search(name) else _source(value, limit, hidden)
 
 
 def _member_names(value: Any) -> list[str] | None:
@@ -236,6 +247,17 @@ def _without_unset(annotation: Any) -> Any:
     return rest[0] if len(rest) == 1 else typing.Union[rest]  # noqa: UP007 - made at run time
 
 
+def _holds_no_number(value: Any) -> bool:
+    """Return whether a value is or holds a float that JSON writes as ``null``."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_no_number, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_holds_no_number, value))
+    return any(_holds_no_number(getattr(value, name, None)) for name in _member_names(value) or ())
+
+
 def _as_json(value: Any) -> Any:
     """Return what JSON makes of plain containers, so that only other types count as changed."""
     if isinstance(value, (list, tuple)):
@@ -247,16 +269,28 @@ def _as_json(value: Any) -> Any:
 
 def _encode_foreign(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)  # pydantic
-    if dump is not None:
-        return dump(mode="json")
-    raise TypeError(f"{type(value).__name__} is not a type that JSON can carry")
+    if dump is None:
+        raise TypeError(f"{type(value).__name__} is not a type that JSON can carry")
+    written = dump(mode="json", by_alias=True, warnings=False)
+    if _decode_foreign(type(value), written) != value:  # a SecretStr is written as asterisks
+        raise TypeError(f"{type(value).__name__} would not come back from JSON as it is")
+    return written
 
 
 def _decode_foreign(expected: type, value: Any) -> Any:
     validate = getattr(expected, "model_validate", None)  # pydantic
-    if validate is not None:
+    if validate is None:
+        raise TypeError(f"{expected.__name__} is not a type that JSON can carry")
+    try:
         return validate(value)
-    raise TypeError(f"{expected.__name__} is not a type that JSON can carry")
+    except ValueError as error:
+        raise ValueError(_in_one_line(error)) from error
+
+
+def _in_one_line(error: Any) -> str:
+    """Return pydantic's error without the values it is about, which may be secrets."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in problems)
 
 
 def _in_words(text: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from flask import current_app
 from flask.cli import AppGroup
 
+from .arguments import MAX_TEXT, REDACTED
 from .config import WORKER_TYPES
 from .errors import AbpJobsError
 from .model import JobQuery, JobRecord, JobState
@@ -251,8 +252,8 @@ def _plain(job: JobRecord) -> dict[str, Any]:
         value = getattr(job, name)
         fields[name] = None if value is None else value.decode("utf-8", "backslashreplace")
     fields["arguments"] = {each.name: None if each.redacted else each.text for each in job.arguments}
-    if any(each.redacted for each in job.arguments):
-        fields["payload"] = None
+    if any(each.redacted or REDACTED in each.text or len(each.text) >= MAX_TEXT for each in job.arguments):
+        fields["payload"] = None  # it holds the secrets in clear
     return cast("dict[str, Any]", fields)
 
 

@@ -17,6 +17,7 @@ from .model import Retention
 PREFIX: Final = "ABPJOBS_"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 QUEUE_PATTERN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+MAX_RETENTION: Final = timedelta(days=36_525).total_seconds()
 WORKER_TYPES: Final = ("thread", "process", "greenlet")
 
 
@@ -64,6 +65,8 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
                 if field not in cls.__struct_fields__ or key != key.upper():
                     raise ConfigError(_unknown_key(key, cls.__struct_fields__))
                 values[field] = value
+        if isinstance(values.get("queues"), str):  # of an environment variable
+            values["queues"] = [queue.strip() for queue in values["queues"].split(",") if queue.strip()]
         try:
             settings = msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
@@ -108,7 +111,8 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
         require(0 <= self.shutdown_timeout_seconds <= 3600, "shutdown_timeout_seconds", "use 0 to 3600 seconds")
         for state in ("succeeded", "deleted", "failed"):
             seconds = getattr(self, f"{state}_retention_seconds")
-            require(seconds is None or seconds >= 0, f"{state}_retention_seconds", "use seconds, or None for ever")
+            is_time = seconds is None or 0 <= seconds <= MAX_RETENTION
+            require(is_time, f"{state}_retention_seconds", "use seconds, or None for ever")
         path = self.dashboard_path
         is_path = path.startswith("/") and not path.startswith("//") and path.rstrip("/") != ""
         require(is_path, "dashboard_path", 'start with one slash and name a place below it, like "/jobs"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final, Protocol, cast
@@ -78,14 +79,19 @@ class JobContext:
         :param done: units of work done.
         :param total: all units, if known.
         :param message: what it is doing now, at most 200 characters.
+        :raises ValueError: a number is NaN or infinite.
         """
-        self._reporter.progress(JobProgress(float(done), None if total is None else float(total), message[:200]))
+        progress = JobProgress(float(done), None if total is None else float(total), _storable(message[:200]))
+        if not math.isfinite(progress.done) or not math.isfinite(progress.total or 0):
+            raise ValueError(f"progress is {progress.done} of {progress.total}: use finite numbers")
+        self._reporter.progress(progress)
 
     def log(self, text: str, level: str = "info") -> None:
         """Write a line to the job's log. Cheap: written at most once a second, and at the end.
 
         :param text: at most 4,000 characters are kept.
         :param level: ``debug``, ``info``, ``warning`` or ``error``.
+        :raises ValueError: the level is another.
         """
         if level not in LEVELS:
             raise ValueError(f"level is {level!r}: use {', '.join(LEVELS)}")
@@ -103,6 +109,10 @@ class JobContext:
         """
         if self.is_cancelled:
             raise JobCancelledError(f"Job {self.id} was cancelled.")
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 _job: ContextVar[JobContext] = ContextVar("abpjobs_job")

@@ -7,13 +7,19 @@ import logging
 import os
 import sys
 import threading
+import time
+from typing import Final
 
 import click
 from flask import Flask
+from flask.cli import ScriptInfo
 
 from .config import JobsConfig
 from .engine import JobHuey
 from .errors import StorageError
+
+LOOK_INTERVAL: Final = 0.02
+"""Seconds between looks whether ``flask run`` has loaded the app; Flask does not tell."""
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +28,8 @@ class EmbeddedWorker:
     """Starts one server of jobs in the serving process, once, and stops it when the process ends.
 
     It starts with the first request, so never in a process that only loads the app: not in the parent of the reloader,
-    not before a pre-forking server forks, not in a command. Under ``flask run`` it starts at once.
+    not before a pre-forking server forks, not in a command. Under ``flask run`` it starts as soon as the app is loaded:
+    not earlier, or jobs would run in an app whose factory has not come to its end.
     """
 
     def __init__(self, app: Flask, huey: JobHuey, config: JobsConfig) -> None:
@@ -32,7 +39,9 @@ class EmbeddedWorker:
         self._pid: int | None = None
         app.before_request(self.ensure_started)
         if _is_development_server():
-            self.ensure_started()
+            threading.Thread(
+                target=self._start_when_loaded, args=(_script(),), name="abpjobs-start", daemon=True
+            ).start()
 
     def ensure_started(self) -> None:
         """Start the server unless this process has one."""
@@ -46,6 +55,11 @@ class EmbeddedWorker:
                     logger.exception("The embedded worker cannot start now; the next request tries again")
                 else:
                     self._pid = os.getpid()
+
+    def _start_when_loaded(self, script: ScriptInfo | None) -> None:
+        while script is not None and getattr(script, "_loaded_app", script) is None:
+            time.sleep(LOOK_INTERVAL)
+        self.ensure_started()
 
     def _start(self) -> None:
         config = self._config
@@ -76,6 +90,10 @@ def _is_development_server() -> bool:
         return False
     uses_reloader = bool(context.params.get("reload") if context.params.get("reload") is not None else _is_debug())
     return not uses_reloader or os.environ.get("WERKZEUG_RUN_MAIN") == "true"
+
+
+def _script() -> ScriptInfo | None:
+    return click.get_current_context().find_object(ScriptInfo)
 
 
 def _is_debug() -> bool:

@@ -64,7 +64,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
 
     def tenant_resolver(self) -> str | None:
         """Return the tenant of the present caller."""
-        return self.jobs._tenant_resolver()
+        return self.jobs._tenant()
 
 
 class AbpJobs:
@@ -188,7 +188,7 @@ class AbpJobs:
             manager=state.manager,
             config=state.config,
             permission_checker=lambda user, permission, tenant: self._permission_checker(user, permission, tenant),
-            tenant_resolver=lambda: self._tenant_resolver(),
+            tenant_resolver=self._tenant,
             version=package_version(),
         )
         app.register_blueprint(create_blueprint(options, services, name=name), url_prefix=path.rstrip("/"))
@@ -270,6 +270,10 @@ class AbpJobs:
 
     def _submit(self, definition: JobDefinition, value: Any, options: JobOptions) -> str:
         return self.manager.submit(definition, value, options)
+
+    def _tenant(self) -> str | None:
+        tenant: Any = self._tenant_resolver()
+        return None if tenant is None else str(tenant)  # ids are often numbers; jobs keep text
 
     def _activate(self, job_class: type[Any]) -> Any:
         return self._activator(job_class)

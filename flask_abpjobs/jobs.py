@@ -26,6 +26,7 @@ Args = TypeVar("Args")
 Activator = Callable[[type[Any]], Any]
 
 MAX_NAME: Final = 200
+MAX_AHEAD: Final = timedelta(days=36_525)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.<>:-]+\Z")
 
 
@@ -48,18 +49,35 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
         if unknown:
             known = ", ".join(self.__struct_fields__)
             raise ConfigError(f"There is no option {', '.join(sorted(unknown))}; there are {known}.")
-        if isinstance(delay := changes.get("delay"), (int, float)):
+        if isinstance(delay := changes.get("delay"), (int, float)) and abs(delay) <= MAX_AHEAD.total_seconds():
             changes["delay"] = timedelta(seconds=delay)
         options = msgspec.structs.replace(self, **changes)
-        if options.queue is not None and not QUEUE_PATTERN.match(options.queue):
-            raise ConfigError(f"queue is {options.queue!r:.100}: use 1 to 64 letters, digits and _ . -")
-        if options.delay is not None and options.eta is not None:
-            raise ConfigError("Give delay or eta, not both.")
-        if options.eta is not None and options.eta.tzinfo is None:
-            raise ConfigError(f"eta is {options.eta!r}: give it a time zone, such as datetime.now(UTC).")
-        if options.tenant == "":
-            raise ConfigError("tenant is empty: use None for a job of no tenant.")
+        options._check()
         return options
+
+    def _check(self) -> None:
+        def require(is_right: bool, field: str, advice: str) -> None:
+            if not is_right:
+                raise ConfigError(f"{field} is {getattr(self, field)!r:.100}: {advice}")
+
+        queue, priority, delay, eta = self.queue, self.priority, self.delay, self.eta
+        is_queue = queue is None or (isinstance(queue, str) and bool(QUEUE_PATTERN.match(queue)))
+        require(is_queue, "queue", "use 1 to 64 letters, digits and _ . -")
+        is_priority = isinstance(priority, int) and not isinstance(priority, bool) and abs(priority) < 1 << 31
+        require(priority is None or is_priority, "priority", "use a JobPriority.")
+        is_delay = isinstance(delay, timedelta) and abs(delay) <= MAX_AHEAD
+        require(delay is None or is_delay, "delay", "use seconds or a timedelta, at most 100 years.")
+        require(eta is None or isinstance(eta, datetime), "eta", "use a datetime with a time zone.")
+        if eta is not None:
+            require(eta.tzinfo is not None, "eta", "give it a time zone, such as datetime.now(UTC).")
+            require(eta.year < 9999, "eta", "use an earlier year.")
+        if delay is not None and eta is not None:
+            raise ConfigError("Give delay or eta, not both.")
+        if self.tenant == "":
+            raise ConfigError("tenant is empty: use None for a job of no tenant.")
+        is_tenant = self.tenant is msgspec.UNSET or self.tenant is None or isinstance(self.tenant, str)
+        require(is_tenant, "tenant", "use text, or None for a job of no tenant.")
+        require(self.retry is None or isinstance(self.retry, RetryPolicy), "retry", "use a RetryPolicy.")
 
 
 DEFAULT_OPTIONS: Final = JobOptions()
@@ -205,9 +223,10 @@ class _JobClass(ABC, Generic[Args]):
 
     @classmethod
     def _registered(cls) -> JobCall[Any]:
-        if cls._call is None:
+        call: JobCall[Any] | None = cls.__dict__.get("_call")  # a subclass of a job is no job by that
+        if call is None:
             raise UnknownJobError(f"{cls.__qualname__} is not a job yet: decorate the class with @jobs.job.")
-        return cls._call
+        return call
 
 
 class BackgroundJob(_JobClass[Args]):
@@ -258,10 +277,13 @@ class JobRegistry:
         :raises ArgumentsError: the parameters cannot be carried as JSON.
         """
         args_type = None
+        sensitive = (sensitive,) if isinstance(sensitive, str) else sensitive
         if isinstance(target, type):
             args_type = _args_type(target)
-            parameters = Parameters(args_type, sensitive=sensitive)
+            parameters = _parameters_of_type(args_type, target, sensitive)
             name = name or f"{args_type.__module__}.{args_type.__qualname__}"
+        elif not inspect.isroutine(target):
+            raise ConfigError(f"{target!r:.100} is neither a function nor a class: decorate the function itself.")
         else:
             parameters = parameters_of(target, sensitive=sensitive)
             name = name or f"{target.__module__}.{target.__qualname__}"
@@ -269,13 +291,13 @@ class JobRegistry:
             raise ConfigError(
                 f"The job name {name!r:.100} is not usable: use 1 to {MAX_NAME} letters, digits and _ . : -"
             )
-        JobOptions().changed(queue=queue)
+        JobOptions().changed(queue=queue, priority=priority, retry=retry)
         definition = JobDefinition(
             name=name,
             target=target,
             parameters=parameters,
             queue=queue,
-            priority=JobPriority(priority),
+            priority=priority,
             retry=retry,
             display_name=display_name,
         )
@@ -342,6 +364,16 @@ def _args_type(job_class: type) -> Any:
         f"{_place(job_class)} does not say what arguments it takes: derive it from BackgroundJob[ArgsType] or "
         "AsyncBackgroundJob[ArgsType]."
     )
+
+
+def _parameters_of_type(args_type: Any, job_class: type, sensitive: Collection[str]) -> Parameters:
+    try:
+        return Parameters(args_type, sensitive=sensitive)
+    except (NameError, TypeError, ValueError) as error:
+        raise ArgumentsError(
+            f"{_place(job_class)} takes {type_name(args_type)}, which cannot be carried as JSON: {error}. "
+            "Use a dataclass, msgspec.Struct, TypedDict or pydantic model."
+        ) from error
 
 
 def _place(target: Callable[..., Any]) -> str:

@@ -120,6 +120,8 @@ class HueyJobManager(BackgroundJobManager):
         **options: Any,
     ) -> str:
         definition = self._registry.get(name)
+        if not isinstance(payload, Mapping):
+            raise ArgumentsError(f"{definition.signature}: give the arguments as a mapping, not {payload!r:.100}.")
         try:
             encoded = msgspec.json.encode(payload)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -127,7 +129,11 @@ class HueyJobManager(BackgroundJobManager):
         unknown = payload.keys() - set(definition.parameters.names)
         if unknown and not definition.is_class:
             raise ArgumentsError(f"{definition.signature} has no parameter {', '.join(sorted(map(str, unknown)))}.")
-        return self.submit(definition, definition.decode(encoded), _options(priority, delay, options))
+        try:
+            value = definition.parameters.decode(encoded)
+        except ArgumentsError as error:
+            raise ArgumentsError(f"{definition.signature}: {error}") from error
+        return self.submit(definition, value, _options(priority, delay, options))
 
     def submit(self, definition: JobDefinition, value: Any, options: JobOptions = DEFAULT_OPTIONS) -> str:
         """Store a call of a job and return the new job's id; raises as :meth:`enqueue` does.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -91,7 +92,8 @@ class JobProgress(msgspec.Struct, frozen=True):
         """Whole per cent from 0 to 100, or ``None`` when the total is not known."""
         if not self.total or self.total <= 0:
             return None
-        return max(0, min(100, int(100 * self.done / self.total)))
+        share = 100 * self.done / self.total
+        return None if math.isnan(share) else int(max(0.0, min(100.0, share)))
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -43,8 +44,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 f"RetryPolicy: delays is {list(self.delays or ())}; use seconds from 0 to {MAX_DELAY:.0f}."
             )
-        if self.first is not None and not (0 < self.first <= MAX_DELAY and self.factor >= 1):
+        if self.first is not None and not (0 < self.first <= MAX_DELAY and 1 <= self.factor < math.inf):
             raise ConfigError("RetryPolicy.exponential: first must be positive seconds and factor at least 1.")
+        if self.timeout is not None and not self.timeout >= 0:
+            raise ConfigError(f"RetryPolicy.exponential: timeout is {self.timeout}; use seconds, at least 0.")
 
     @classmethod
     def none(cls) -> RetryPolicy:
@@ -71,10 +74,17 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         if self.delays is not None:
             return self.delays[failures - 1]
         if self.first is not None:
-            delay = min(self.first * self.factor ** min(failures - 1, 500), MAX_DELAY)
+            delay = self._grown(failures - 1)
             return None if self.timeout is not None and age + delay > self.timeout else delay
         jitter = random.randrange(30) if draw is None else draw()
         return min(float((failures - 1) ** 4 + 15 + jitter * failures), MAX_DELAY)
+
+    def _grown(self, steps: int) -> float:
+        assert self.first is not None
+        try:
+            return min(float(self.first) * float(self.factor) ** steps, MAX_DELAY)
+        except OverflowError:
+            return MAX_DELAY
 
 
 def encode_policy(policy: RetryPolicy) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import html
 import importlib.util
@@ -17,6 +18,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +111,9 @@ class Desk:
 
     def stop(self) -> None:
         if self._consumer is not None and self._thread is not None:
-            self._consumer.stop(graceful=True)
+            self._consumer.stop_flag.set()
             self._thread.join(20)
+            self._consumer.stop(graceful=True)
         self.app.extensions["mailbox"].close()
         with self.app.app_context():
             example.jobs.jobs.storage.close()
@@ -592,6 +595,16 @@ def test_the_mailbox_keeps_a_message_once_and_takes_none_of_strangers(desk: Desk
             server.sendmail("orders@evil.example", ["ada@example.com"], message)
     assert "1 to 1 of 1 e-mails" in manager.get("/mailbox").text
     assert desk.person("globex-manager").get("/mailbox/1").status_code == 404
+
+
+def test_the_mailbox_opens_in_a_thread_that_runs_an_event_loop_too(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk()
+
+    async def ask() -> int:
+        return Person(desk.app).get("/login").status_code
+
+    with ThreadPoolExecutor(1) as thread:  # as pytest's own may have a loop: Playwright's
+        assert thread.submit(lambda: asyncio.run(ask())).result() == 200
 
 
 def test_a_letter_waits_until_the_mailbox_opens(
