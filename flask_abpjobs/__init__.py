@@ -26,6 +26,7 @@ from .manager import BackgroundJobManager, HueyJobManager
 from .model import ANY_TENANT, JobPriority, JobProgress, JobQuery, JobRecord, JobState, StateEntry
 from .retry import RetryPolicy
 from .storage import JobStorage
+from .version import __version__ as __version__
 
 __all__ = [
     "ANY_TENANT",

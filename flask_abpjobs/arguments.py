@@ -25,7 +25,9 @@ MAX_PAYLOAD: Final = 1_048_576
 MAX_TEXT: Final = 1_000
 MAX_ARGUMENTS: Final = 50
 REDACTED: Final = "<redacted>"
+NO_NAN: Final = "An argument is or holds NaN or infinity, which JSON does not have."
 _MODULES: Final = re.compile(r"('[^']*')|\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
+_OPEN: Final = (Any, list, dict, tuple, collections.abc.Mapping, collections.abc.Sequence)
 _SECRET_NAME: Final = re.compile(
     r"(passw|passwd|pwd|secret|token|api_?key|apikey|authorization|cookie|connection_?string|card|iban|cvv|credential)",
     re.IGNORECASE,
@@ -72,8 +74,8 @@ class Parameters:
                 f"The arguments take {len(payload):,} bytes of JSON; at most {MAX_PAYLOAD:,} are stored with a job. "
                 "Put the data into a file or table and pass its key."
             )
-        if b"null" in payload and _holds_no_number(value):
-            raise ArgumentsError("An argument is or holds NaN or infinity, which JSON does not have.")
+        if b"null" in payload and holds_nan(value):
+            raise ArgumentsError(NO_NAN)
         read = self.decode(payload)
         for name in self._untyped:
             before, after = getattr(value, name, None), getattr(read, name, None)
@@ -125,7 +127,7 @@ def parameters_of(function: Callable[..., Any], *, sensitive: Collection[str] = 
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ArgumentsError(f"{where} takes *{parameter.name}: a job needs named parameters.")
         annotation = hints.get(parameter.name, Any)
-        if annotation is Any:
+        if _is_open(annotation):
             untyped.append(parameter.name)
         if parameter.default is parameter.empty:
             fields.append((parameter.name, annotation, msgspec.NODEFAULT))
@@ -247,15 +249,20 @@ def _without_unset(annotation: Any) -> Any:
     return rest[0] if len(rest) == 1 else typing.Union[rest]  # noqa: UP007 - made at run time
 
 
-def _holds_no_number(value: Any) -> bool:
-    """Return whether a value is or holds a float that JSON writes as ``null``."""
+def _is_open(annotation: Any) -> bool:
+    """Return whether an annotation leaves open what a value is or holds, so that JSON alone decides its type."""
+    return annotation in _OPEN or any(_is_open(part) for part in typing.get_args(annotation))
+
+
+def holds_nan(value: Any) -> bool:
+    """Return whether a value is or holds NaN or infinity, which msgspec writes as ``null``."""
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, Mapping):
-        return any(map(_holds_no_number, value.values()))
+        return any(map(holds_nan, value.values()))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(_holds_no_number, value))
-    return any(_holds_no_number(getattr(value, name, None)) for name in _member_names(value) or ())
+        return any(map(holds_nan, value))
+    return any(holds_nan(getattr(value, name, None)) for name in _member_names(value) or ())
 
 
 def _as_json(value: Any) -> Any:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
+import click
 import msgspec
 from flask import Flask, current_app, url_for
 
@@ -34,6 +34,7 @@ from .manager import HueyJobManager
 from .model import JobPriority, JobRecord, JobState
 from .retry import RetryPolicy
 from .storage import JobStorage, open_storage
+from .version import __version__
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -168,7 +169,7 @@ class AbpJobs:
         if isinstance(dashboard, DashboardOptions):
             self.add_dashboard(app, dashboard)
         elif dashboard is not None:
-            self.add_dashboard(app, DashboardOptions(path=config.dashboard_path))
+            self.add_dashboard(app, DashboardOptions())
 
     def add_dashboard(self, app: Flask, options: DashboardOptions) -> None:
         """Mount a dashboard; an app may have several, at different paths.
@@ -181,7 +182,8 @@ class AbpJobs:
                 "The dashboard needs SECRET_KEY, which signs its forms. Set app.config['SECRET_KEY'] to a long random "
                 'value, such as the output of: python -c "import secrets; print(secrets.token_hex(32))"'
             )
-        path = options.path or state.config.dashboard_path
+        if options.display_name is None:
+            options = msgspec.structs.replace(options, display_name=self._display_name)
         name = KEY if not state.dashboards else f"{KEY}_{len(state.dashboards) + 1}"
         services = DashboardServices(
             storage=state.storage,
@@ -189,15 +191,16 @@ class AbpJobs:
             config=state.config,
             permission_checker=lambda user, permission, tenant: self._permission_checker(user, permission, tenant),
             tenant_resolver=self._tenant,
-            version=package_version(),
+            version=__version__,
         )
-        app.register_blueprint(create_blueprint(options, services, name=name), url_prefix=path.rstrip("/"))
+        blueprint = create_blueprint(options, services, name=name)
+        app.register_blueprint(blueprint)
         state.dashboards.append(name)
-        if options.is_local_only and not app.debug and not app.testing:
+        if options.is_local_only and not app.debug and not app.testing and not _is_in_command():
             logger.warning(
                 "The dashboard at %s answers only requests of this machine. To open it to your users, give "
                 "DashboardOptions(authorization=[AbpJobsAuthorizationFilter(...)]).",
-                path,
+                blueprint.url_prefix,
             )
 
     # The current app's
@@ -268,6 +271,10 @@ class AbpJobs:
             )
         return state
 
+    def _display_name(self, record: JobRecord) -> str:
+        definition = self.registry.find(record.name)
+        return record.name if definition is None or definition.display_name is None else definition.display_name
+
     def _submit(self, definition: JobDefinition, value: Any, options: JobOptions) -> str:
         return self.manager.submit(definition, value, options)
 
@@ -300,12 +307,10 @@ class _JobDecorator:
         return FunctionJob(definition, self._jobs._submit, target)
 
 
-def package_version() -> str:
-    """Return the version of this package."""
-    try:
-        return version("Flask-AbpJobs")
-    except PackageNotFoundError:  # used from a checkout that is not installed
-        return "0"
+def _is_in_command() -> bool:
+    """Whether a command of ``flask`` other than ``run`` loads the app, which then serves nothing."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.info_name != "run"
 
 
 def _build(job_class: type[Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from .arguments import NO_NAN, holds_nan
 from .engine import JobHuey
 from .errors import ArgumentsError, ConfigError
 from .jobs import DEFAULT_OPTIONS, JobDefinition, JobOptions, JobRegistry
@@ -126,6 +127,8 @@ class HueyJobManager(BackgroundJobManager):
             encoded = msgspec.json.encode(payload)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ArgumentsError(f"{definition.signature}: the payload cannot be written as JSON: {error}.") from error
+        if b"null" in encoded and holds_nan(payload):
+            raise ArgumentsError(f"{definition.signature}: {NO_NAN}")
         unknown = payload.keys() - set(definition.parameters.names)
         if unknown and not definition.is_class:
             raise ArgumentsError(f"{definition.signature} has no parameter {', '.join(sorted(map(str, unknown)))}.")

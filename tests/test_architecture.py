@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "model", "config", "arguments", "retry"},
+    {"version", "errors", "model", "config", "arguments", "retry"},
     {"jobs", "context"},
     {"storage"},
     {"engine"},

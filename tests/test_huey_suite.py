@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import huey.tests.test_api
@@ -101,7 +102,10 @@ def on_our_classes(case: Any) -> Any:
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_huey_behaves_as_its_own_tests_say(case: unittest.TestCase) -> None:
+def test_huey_behaves_as_its_own_tests_say(
+    case: unittest.TestCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some leave a huey.db behind
     result = unittest.TestResult()
     on_our_classes(case).run(result)
     passed = not (result.failures or result.errors)

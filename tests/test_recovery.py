@@ -218,7 +218,7 @@ def test_a_server_that_was_paused_for_too_long_is_refused_and_goes_on_under_its_
     eventually(lambda: site.noted("start"), timeout=20)
     os.kill(slow.pid, signal.SIGSTOP)
     site.start("--workers", "1")
-    eventually(lambda: site.job(job_id).state is JobState.SUCCEEDED, timeout=30)
+    eventually(lambda: site.job(job_id).state is JobState.SUCCEEDED, timeout=60)
     before = site.huey.records.history(job_id)
     os.kill(slow.pid, signal.SIGCONT)
     eventually(lambda: site.counts()["refused"] >= 1, timeout=10)

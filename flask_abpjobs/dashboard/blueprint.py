@@ -84,7 +84,7 @@ ROUTES: Final = (
 def create_blueprint(options: DashboardOptions, services: DashboardServices, *, name: str = "abpjobs") -> Blueprint:
     """Return a new blueprint; mount each dashboard with one of its own.
 
-    :param options: how it looks and who may use it; its ``path`` is the blueprint's ``url_prefix``.
+    :param options: how it looks and who may use it; its path is the blueprint's ``url_prefix``.
     :param services: storage, manager and what the host app decides.
     :param name: the blueprint's name; another one for each dashboard of an app.
     :raises ConfigError: at registration, when the app has no ``SECRET_KEY``.
@@ -93,7 +93,7 @@ def create_blueprint(options: DashboardOptions, services: DashboardServices, *, 
     blueprint = Blueprint(
         name,
         __name__,
-        url_prefix=options.path.rstrip("/"),
+        url_prefix=(options.path or services.config.dashboard_path).rstrip("/"),
         template_folder="templates",
         static_folder="static",
         static_url_path="/static",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 
 import msgspec
@@ -104,10 +106,16 @@ def _tenant_of(board: Board, user: Any | None) -> str | None:
 
 
 def _answer(answer: bool | Awaitable[bool]) -> bool:
-    if inspect.isawaitable(answer):
-        return bool(asyncio.run(_awaited(answer)))
-    return bool(answer)
+    if not inspect.isawaitable(answer):
+        return bool(answer)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_awaited(answer))
+    # The host runs a loop in this thread, which waits for us: the filter gets a loop in a thread of its own
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(contextvars.copy_context().run, asyncio.run, _awaited(answer)).result()
 
 
 async def _awaited(answer: Awaitable[bool]) -> bool:
-    return await answer
+    return bool(await answer)

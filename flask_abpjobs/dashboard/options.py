@@ -21,8 +21,8 @@ class DashboardOptions(msgspec.Struct, frozen=True, kw_only=True):
     :raises ConfigError: a value that cannot be meant.
     """
 
-    path: str = "/jobs"
-    """Where it answers."""
+    path: str | None = None
+    """Where it answers, such as ``/admin/jobs``."""
     title: str | None = None
     authorization: Sequence[DashboardAuthorizationFilter] | None = None
     """Filters that must all let a request pass. ``None``: only requests of this machine. An empty list is an error."""
@@ -41,7 +41,9 @@ class DashboardOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         path = self.path
-        if not path.startswith("/") or path.startswith("//") or not path.strip("/") or set(path) & set("<>?#\\ "):
+        if path is not None and (
+            not path.startswith("/") or path.startswith("//") or not path.strip("/") or set(path) & set("<>?#\\ ")
+        ):
             raise ConfigError(
                 f'DashboardOptions(path={path!r}): start with one slash and name a place below it, like "/jobs".'
             )

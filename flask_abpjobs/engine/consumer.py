@@ -128,6 +128,7 @@ class JobConsumer(Consumer):  # type: ignore[misc]
 
     def start(self) -> None:
         """Announce the server, then start its workers, then the heartbeat: no thread may run while processes fork."""
+        self._set_signal_handlers()  # a stop may be asked for while the workers start
         self.huey.is_stopping = self.stop_flag.is_set
         self.huey.serve(self.worker_type, self.workers, process_key(os.getpid()))
         super().start()

@@ -74,7 +74,7 @@ class Site:
         self.desk.storage.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
@@ -116,7 +116,7 @@ def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         site.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def axe(npm_package: Callable[[str, str], Path]) -> Callable[[Page], list[str]]:
     """A function that returns what axe-core finds on a page."""
     source = (npm_package("axe-core", "4.14.1") / "axe.min.js").read_text()
