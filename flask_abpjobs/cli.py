@@ -11,7 +11,7 @@ from typing import Any, cast
 import click
 import msgspec
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, ScriptInfo
 
 from .arguments import MAX_TEXT, REDACTED
 from .config import WORKER_TYPES
@@ -29,17 +29,19 @@ def create_group() -> AppGroup:
     return group
 
 
-class _Failing(click.Command):
-    """A command that tells the package's own errors in one line."""
+class _Command(click.Command):
+    """A command that runs in the app's context and tells the package's own errors in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if not current_app:  # "flask" brings a context, app.test_cli_runner() does not
+            ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
         try:
             return super().invoke(ctx)
         except AbpJobsError as error:
             raise click.ClickException(str(error)) from error
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @click.option("--queues", help="Queues to serve, separated by commas, first served first. Default: ABPJOBS_QUEUES.")
 @click.option("--workers", type=click.IntRange(1, 1000), help="How many jobs to run at once. Default: ABPJOBS_WORKERS.")
 @click.option("--worker-type", type=click.Choice(WORKER_TYPES), help="Default: ABPJOBS_WORKER_TYPE.")
@@ -72,7 +74,7 @@ def worker(queues: str | None, workers: int | None, worker_type: str | None, qui
     consumer.run()
 
 
-@click.command("list", cls=_Failing)
+@click.command("list", cls=_Command)
 @click.option("--state", type=click.Choice([state.value for state in JobState]))
 @click.option("--queue")
 @click.option("--name", help="The job's registered name.")
@@ -106,7 +108,7 @@ def list_jobs(
         click.echo(f"More: --after {page.next}")
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @click.argument("job_id")
 @as_json
 def show(job_id: str, is_json: bool) -> None:
@@ -127,21 +129,21 @@ def show(job_id: str, is_json: bool) -> None:
         click.echo(history[-1].data["traceback"].rstrip())
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @click.argument("job_ids", nargs=-1, required=True)
 def requeue(job_ids: Sequence[str]) -> None:
     """Put jobs that are not running back into their queue."""
     _act(job_ids, "requeued", lambda job_id: _state().manager.requeue(job_id, reason="Requeued by the command line"))
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @click.argument("job_ids", nargs=-1, required=True)
 def delete(job_ids: Sequence[str]) -> None:
     """Move jobs to deleted."""
     _act(job_ids, "deleted", lambda job_id: _state().manager.delete(job_id, reason="Deleted by the command line"))
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @as_json
 def stats(is_json: bool) -> None:
     """Count jobs by state, and the queues."""
@@ -160,7 +162,7 @@ def stats(is_json: bool) -> None:
     _print_table(("queue", "waiting", "oldest", "servers"), rows, "No queues.")
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @as_json
 def servers(is_json: bool) -> None:
     """List the running servers."""
@@ -181,7 +183,7 @@ def servers(is_json: bool) -> None:
     _print_table(("server", "running", "queues", "started", "heartbeat"), rows, "No servers.")
 
 
-@click.command(cls=_Failing)
+@click.command(cls=_Command)
 @as_json
 def check(is_json: bool) -> None:
     """Check configuration and storage, and that a server listens to every queue with jobs.

@@ -12,7 +12,7 @@ from flask import current_app, has_request_context
 from werkzeug.local import LocalProxy
 
 from .errors import AbpJobsError
-from .model import JobProgress, JobRecord
+from .model import JobProgress, JobRecord, storable
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -81,7 +81,7 @@ class JobContext:
         :param message: what it is doing now, at most 200 characters.
         :raises ValueError: a number is NaN or infinite.
         """
-        progress = JobProgress(float(done), None if total is None else float(total), _storable(message[:200]))
+        progress = JobProgress(float(done), None if total is None else float(total), storable(message[:200]))
         if not math.isfinite(progress.done) or not math.isfinite(progress.total or 0):
             raise ValueError(f"progress is {progress.done} of {progress.total}: use finite numbers")
         self._reporter.progress(progress)
@@ -109,10 +109,6 @@ class JobContext:
         """
         if self.is_cancelled:
             raise JobCancelledError(f"Job {self.id} was cancelled.")
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 _job: ContextVar[JobContext] = ContextVar("abpjobs_job")

@@ -300,6 +300,11 @@ def new_job_id(at: float | None = None) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def storable(text: str) -> str:
+    """Return text without lone surrogates and NUL, which storages refuse."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
 def encode_cursor(at: float, sequence: int) -> str:
     """Return an opaque cursor for the place after the row with this time and sequence number."""
     return base64.urlsafe_b64encode(f"{at!r}/{sequence}".encode()).decode().rstrip("=")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -55,8 +55,8 @@ class Apps:
         self.folder = folder
         self._exit = ExitStack()
 
-    def new(self, jobs: AbpJobs, name: str = "shop", **settings: Any) -> Flask:
-        flask = Flask(name, instance_path=str(self.folder / name))
+    def new(self, jobs: AbpJobs, import_name: str = "shop", /, **settings: Any) -> Flask:
+        flask = Flask(import_name, instance_path=str(self.folder / import_name))
         flask.config.update({f"ABPJOBS_{key.upper()}": value for key, value in settings.items()})
         jobs.init_app(flask, dashboard=None)
         self._exit.callback(flask.extensions["abpjobs"].storage.close)
@@ -257,7 +257,7 @@ class TestDashboards:
         jobs.init_app(shop)
         jobs.add_dashboard(shop, DashboardOptions(path="/admin/jobs"))
         with shop.test_request_context():
-            assert jobs.url_for_job("01JD") == "/hangfire/job/01JD"
+            assert jobs.url_for_job("01JD") == "/hangfire/jobs/id/01JD"
         assert shop.test_client().get("/admin/jobs/").status_code == 200
 
     def test_a_dashboard_cannot_be_added_before_the_app_has_jobs(self, jobs: AbpJobs) -> None:
@@ -328,8 +328,6 @@ class TestRunning:
         assert states == [JobState.PROCESSING]
 
     def test_an_async_job_keeps_app_job_and_tenant_through_its_awaits(self, apps: Apps, jobs: AbpJobs) -> None:
-        import asyncio
-
         async def whole() -> list[Any]:
             await asyncio.sleep(0)
             return [current_app.name, current_job.id, current_job.tenant_id]
@@ -496,11 +494,16 @@ def test_an_app_made_before_a_fork_enqueues_from_both_sides(
                 status = 0
             finally:
                 os._exit(status)
-        try:
-            for _ in range(20):
-                job.enqueue()
-        finally:
-            eventually(lambda: os.waitpid(child, os.WNOHANG) == (child, 0) or None, timeout=20)
+        for _ in range(20):
+            job.enqueue()
+        ended: list[int] = []
+
+        def has_ended() -> bool:
+            pid, status = os.waitpid(child, os.WNOHANG)
+            ended.extend([status] if pid else [])
+            return bool(ended)
+
+        eventually(has_ended, timeout=20, message="the end of the child")
+        assert ended == [0]
         assert jobs.storage.counts()["created"] == 41
         assert jobs.storage.check() == []
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -10,8 +10,8 @@ from huey.exceptions import CancelExecution, RetryTask
 from huey.signals import SIGNAL_CANCELED, SIGNAL_EXPIRED, SIGNAL_REVOKED
 
 from ..errors import AbpJobsError
-from ..model import JobRecord, JobState, Lease, Outcome
-from .failure import describe, printable
+from ..model import JobRecord, JobState, Lease, Outcome, storable
+from .failure import describe
 from .reporter import BufferedReporter
 
 _NOT_RUN = {
@@ -107,7 +107,7 @@ class Attempt:
             reason = f"{error.type.rpartition('.')[2]}: {error.message}"[:300]
         return Outcome(
             state=state,
-            reason=None if reason is None else printable(reason),
+            reason=None if reason is None else storable(reason),
             duration=self.duration,
             due_at=self.again_at if state is JobState.SCHEDULED else None,
             result=self.result,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Final
 
-from ..model import JobError
+from ..model import JobError, storable
 
 MAX_MESSAGE: Final = 2_000
 MAX_TRACEBACK: Final = 65_536
@@ -26,9 +26,4 @@ def describe(error: BaseException) -> JobError:
     if len(trace) > MAX_TRACEBACK:
         half = MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n  … {len(trace) - MAX_TRACEBACK:,} characters left out …\n{trace[-half:]}"
-    return JobError(printable(name), printable(message[:MAX_MESSAGE]), printable(trace))
-
-
-def printable(text: str) -> str:
-    """Return text without lone surrogates and NUL, which storages refuse."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    return JobError(storable(name), storable(message[:MAX_MESSAGE]), storable(trace))

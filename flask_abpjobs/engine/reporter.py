@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ..errors import LeaseLostError, StorageError
-from ..model import JobProgress, JobRecord, Lease, LogLine
+from ..model import JobProgress, JobRecord, Lease, LogLine, storable
 from ..storage import JobStorage
 from ..storage.base import MAX_LOG_LINES
-from .failure import printable
 
 INTERVAL: Final = 1.0
 CANCEL_CHECK: Final = 2.0
@@ -46,7 +45,7 @@ class BufferedReporter:
 
     def log(self, text: str, level: str) -> None:
         kept = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-        line = LogLine(at=datetime.now(UTC), attempt=self._attempt, level=level, text=printable(kept))
+        line = LogLine(at=datetime.now(UTC), attempt=self._attempt, level=level, text=storable(kept))
         with self._lock:
             self._lines.append(line)
         self._write_if_due()
