@@ -162,7 +162,7 @@ class JobConsumer(Consumer):  # type: ignore[misc]
     def _create_worker(self) -> JobWorker:
         worker: JobWorker = super()._create_worker()
         self._workers_made += 1  # a replacement is a new worker: its jobs are not those of the dead one
-        worker.name = f"worker-{self._workers_made}"
+        worker.name = str(self._workers_made)
         worker.belong_to(os.getpid())
         return worker
 
@@ -178,10 +178,10 @@ class JobConsumer(Consumer):  # type: ignore[misc]
             try:
                 recovered = self.huey.records.recover_worker(self.huey.server.id, worker)
             except StorageError:
-                logger.warning("Cannot take back the jobs of %s yet", worker, exc_info=True)
+                logger.warning("Cannot take back the jobs of worker %s yet", worker, exc_info=True)
                 return
             self._lost_workers.pop()
-            logger.warning("%s died; %d of its jobs went back", worker, recovered)
+            logger.warning("Worker %s died; %d of its jobs went back", worker, recovered)
 
     def _leave(self) -> None:
         server, self.huey.server = self.huey.server, None
