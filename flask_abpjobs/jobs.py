@@ -8,7 +8,7 @@ import inspect
 import re
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar
 
@@ -24,6 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Args = TypeVar("Args")
 Activator = Callable[[type[Any]], Any]
+RunCoroutine = Callable[[Coroutine[Any, Any, Any]], Any]
 
 MAX_NAME: Final = 200
 MAX_AHEAD: Final = timedelta(days=36_525)
@@ -136,8 +137,11 @@ class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
         except ArgumentsError as error:
             raise ArgumentsError(f"{self.signature} cannot take the stored arguments: {error}") from error
 
-    def run(self, value: Any, activator: Activator) -> Any:
-        """Call the job with bound arguments and return its result; a coroutine is run to its end."""
+    def run(self, value: Any, activator: Activator, run_coroutine: RunCoroutine = asyncio.run) -> Any:
+        """Call the job with bound arguments and return its result.
+
+        :param run_coroutine: runs the coroutine of an async job to its end.
+        """
         if self.is_class:
             result = activator(typing.cast("type[Any]", self.target)).execute(value)
         else:
@@ -150,7 +154,7 @@ class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
             ]
             result = self.target(*positional, **given)
         if inspect.iscoroutine(result):
-            return asyncio.run(result)
+            return run_coroutine(result)
         return result
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from flask_abpjobs.model import ANY_TENANT, JobQuery, JobRecord, JobState, new_j
 
 APP = Path(__file__).parent / "apps" / "ledger.py"
 NAME = "ledger"
+FLASK = str(Path(sys.executable).with_name("flask"))
 
 
 class Site:
@@ -37,9 +38,11 @@ class Site:
         self.huey: JobHuey = open_huey(f"sqlite:///{folder}/abpjobs.db", name=NAME)
         self.servers: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *options: str, **settings: object) -> subprocess.Popen[bytes]:
+    def start(
+        self, *options: str, through: Sequence[str] = ("-m", "flask"), **settings: object
+    ) -> subprocess.Popen[bytes]:
         environment = {**self.environment, **{f"FLASK_ABPJOBS_{name}": str(value) for name, value in settings.items()}}
-        command = [sys.executable, "-m", "flask", "--app", str(APP), "abpjobs", "worker", *options]
+        command = [sys.executable, *through, "--app", str(APP), "abpjobs", "worker", *options]
         with (self.folder / "server.log").open("ab") as log:
             server = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
@@ -281,3 +284,21 @@ def test_an_idle_server_picks_up_a_job_at_once(site: Site, eventually: Eventuall
         latencies.append(job.latency)
     assert sorted(latencies)[5] < 0.1
     assert site.huey.records.find(JobQuery(tenant=ANY_TENANT)).jobs
+
+
+def test_greenlet_workers_run_jobs_of_all_kinds_and_stop_in_order(site: Site, eventually: Eventually) -> None:
+    server = site.start("--worker-type", "greenlet", "--workers", "4", through=["-m", "gevent.monkey", FLASK])
+    jobs = [site.enqueue("work", b'{"number":%d,"seconds":0.2}' % number) for number in range(4)]
+    jobs += [site.enqueue("work_async", b'{"number":%d}' % number) for number in range(4)]
+    for job_id in jobs:
+        eventually(lambda job_id=job_id: site.job(job_id).state is JobState.SUCCEEDED, timeout=30)
+    server.terminate()
+    assert server.wait(10) == 0
+    assert site.huey.records.servers() == []
+
+
+def test_greenlet_workers_without_gevents_patches_are_refused_with_the_right_command(site: Site) -> None:
+    server = site.start("--worker-type", "greenlet")
+    assert server.wait(20) == 1
+    assert "python -m gevent.monkey" in site.log()
+    assert "Traceback" not in site.log()

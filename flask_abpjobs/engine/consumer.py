@@ -13,6 +13,7 @@ from typing import Any, Final
 from huey.consumer import Consumer, ConsumerStopped, ProcessEnvironment, Scheduler, Worker
 
 from ..errors import StorageError
+from .greenlets import OneLoop, require_gevent
 from .huey import JobHuey
 from .liveness import process_key
 from .steward import Steward
@@ -124,7 +125,12 @@ class JobConsumer(Consumer):  # type: ignore[misc]
         self._steward = Steward(huey, heartbeat, server_timeout)
 
     def get_environment(self, worker_type: str) -> Any:
-        return QuietProcessEnvironment() if worker_type == "process" else super().get_environment(worker_type)
+        if worker_type == "process":
+            return QuietProcessEnvironment()
+        if worker_type == "greenlet":
+            require_gevent()
+            self.huey.run_coroutine = OneLoop().run
+        return super().get_environment(worker_type)
 
     def start(self) -> None:
         """Announce the server, then start its workers, then the heartbeat: no thread may run while processes fork."""

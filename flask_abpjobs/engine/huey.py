@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -16,7 +17,7 @@ from huey.api import Task
 from huey.exceptions import CancelExecution, HueyException, RetryTask
 
 from ..errors import AbpJobsError, LeaseLostError, StorageError, UnknownJobError
-from ..jobs import Activator, JobRegistry
+from ..jobs import Activator, JobRegistry, RunCoroutine
 from ..model import Claim, JobRecord, Lease, Outcome, ServerRecord
 from ..retry import RetryPolicy, decode_policy
 from ..storage.sqlite import SqliteJobStorage
@@ -69,6 +70,7 @@ class JobHuey(RecordingHuey):
         self.default_retry = default_retry or RetryPolicy()
         self.server: ServerRecord | None = None
         self.is_stopping: Callable[[], bool] = lambda: False
+        self.run_coroutine: RunCoroutine = asyncio.run
         self._scope = scope
         self._activator = activator or _call
         self._pulse = Pulse()
@@ -129,7 +131,9 @@ class JobHuey(RecordingHuey):
         definition = self.jobs.find(record.name)
         if definition is not None:
             value = definition.decode(record.payload)
-            return self._begun(DefinedTask(definition, record, value, self._scope, self._activator), record)
+            return self._begun(
+                DefinedTask(definition, record, value, self._scope, self._activator, self.run_coroutine), record
+            )
         if record.name not in self._registry._registry:
             self.jobs.get(record.name)  # raises and says what is near
         return self._begun(self.deserialize_task(record.payload), record)

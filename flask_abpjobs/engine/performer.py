@@ -11,7 +11,7 @@ from huey.api import Task
 
 from ..arguments import encode_result
 from ..context import JobContext, job_scope
-from ..jobs import Activator, JobDefinition
+from ..jobs import Activator, JobDefinition, RunCoroutine
 from ..model import JobRecord
 from .attempt import Attempt
 
@@ -24,7 +24,15 @@ class DefinedTask(Task):  # type: ignore[misc]
 
     retry_delay: float
 
-    def __init__(self, definition: JobDefinition, record: JobRecord, value: Any, scope: Scope, activator: Activator):
+    def __init__(
+        self,
+        definition: JobDefinition,
+        record: JobRecord,
+        value: Any,
+        scope: Scope,
+        activator: Activator,
+        run_coroutine: RunCoroutine,
+    ):
         super().__init__(id=record.id, priority=record.priority)
         self.name = record.name
         self.definition = definition
@@ -33,6 +41,7 @@ class DefinedTask(Task):  # type: ignore[misc]
         self._value = value
         self._scope = scope
         self._activator = activator
+        self._run_coroutine = run_coroutine
 
     def __repr__(self) -> str:
         return f"{self.name} {self.id}, attempt {self._record.attempt}"
@@ -41,7 +50,7 @@ class DefinedTask(Task):  # type: ignore[misc]
         """Run the job in a scope of its own and keep its result as JSON."""
         assert self.attempt is not None
         with self._scope(), job_scope(JobContext(self._record, self.attempt.reporter)):
-            result = self.definition.run(self._value, self._activator)
+            result = self.definition.run(self._value, self._activator, self._run_coroutine)
         if result is not None:
             self.attempt.result, self.attempt.reason = _kept(encode_result(result))
         return result

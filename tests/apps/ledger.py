@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -27,6 +28,12 @@ def work(number: int, seconds: float = 0.02) -> int:
     note(f"start {number} {os.getpid()}")
     time.sleep(seconds)
     note(f"done {number} {os.getpid()}")
+    return number
+
+
+@jobs.job
+async def work_async(number: int) -> int:
+    await asyncio.sleep(0.05)
     return number
 
 
