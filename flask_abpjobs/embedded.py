@@ -16,6 +16,7 @@ from flask.cli import ScriptInfo
 
 from .config import JobsConfig
 from .engine import JobHuey
+from .engine.greenlets import require_gevent
 from .errors import StorageError
 
 LOOK_INTERVAL: Final = 0.02
@@ -33,6 +34,8 @@ class EmbeddedWorker:
     """
 
     def __init__(self, app: Flask, huey: JobHuey, config: JobsConfig) -> None:
+        if config.worker_type == "greenlet":
+            require_gevent()
         self._huey = huey
         self._config = config
         self._lock = threading.Lock()
