@@ -196,7 +196,8 @@ class TestFlaskRun:
 
     def test_ctrl_c_signs_the_server_off(self, site: Site) -> None:
         process = site.flask_run()
-        site.eventually(site.servers)
+        assert site.eventually(site.get) == process.pid  # a request waits for a start that is under way
+        assert len(site.servers()) == 1
         process.send_signal(signal.SIGINT)
         process.wait(timeout=10)
         assert site.servers() == []

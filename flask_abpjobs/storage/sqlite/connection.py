@@ -104,7 +104,7 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
             yield
             return
         if self._turn_file is None:
-            self._turn_file = os.open(f"{self.filename}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._turn_file = os.open(f"{self.filename}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
         fcntl.flock(self._turn_file, fcntl.LOCK_EX)
         try:
             yield
