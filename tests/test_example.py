@@ -27,7 +27,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 import flask_abpjobs
-from flask_abpjobs import JobQuery, JobRecord, JobState
+from flask_abpjobs import JobQuery, JobRecord, JobState, StateEntry
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,6 +126,10 @@ class Desk:
         with self.app.app_context():
             record: JobRecord = example.jobs.jobs.wait(job_id, timeout)
             return record
+
+    def history(self, job_id: str) -> list[StateEntry]:
+        with self.app.app_context():
+            return list(example.jobs.jobs.storage.history(job_id))
 
     def log(self, job_id: str) -> list[tuple[str, str]]:
         with self.app.app_context():
@@ -419,8 +423,7 @@ def test_a_charge_that_times_out_is_retried_and_its_history_shows_it(desk: Desk)
     (job,) = desk.jobs("payments.charge_card")
     done = desk.wait(job.id)
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
-    with desk.app.app_context():
-        history = example.jobs.jobs.storage.history(job.id)
+    history = desk.history(job.id)
     states = [entry.state.value for entry in sorted(history, key=lambda entry: entry.at)]
     assert states == ["enqueued", "processing", "scheduled", "enqueued", "processing", "succeeded"]
     (retry,) = [entry for entry in history if entry.state is JobState.SCHEDULED]
@@ -694,7 +697,10 @@ def test_one_command_serves_the_desk_and_runs_its_jobs_and_a_killed_import_is_fi
     assert desk.jobs()[0].state is JobState.PROCESSING
 
     second = start("run", "--port", "0")
-    done = desk.wait(job.id, 60)
+    try:
+        done = desk.wait(job.id, 60)
+    except TimeoutError as error:
+        pytest.fail(f"{error} {desk.history(job.id)} The second program said: {second.log.read_text()}")
     assert second.said("Running on")
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
     result = json.loads(done.result or b"")
