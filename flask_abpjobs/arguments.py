@@ -147,7 +147,10 @@ def encode_result(value: Any) -> bytes:
     :raises ArgumentsError: it cannot be written so.
     """
     try:
-        return _encoder.encode(value)
+        encoded = _encoder.encode(value)
+        if b"null" in encoded and holds_nan(value):
+            raise ValueError("it is or holds NaN or infinity")
+        return encoded
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ArgumentsError(f"The result cannot be written as JSON: {error}. Return plain values, or None.") from error
 

@@ -113,11 +113,20 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
             seconds = getattr(self, f"{state}_retention_seconds")
             is_time = seconds is None or 0 <= seconds <= MAX_RETENTION
             require(is_time, f"{state}_retention_seconds", "use seconds, or None for ever")
-        path = self.dashboard_path
-        is_path = path.startswith("/") and not path.startswith("//") and path.rstrip("/") != ""
-        require(is_path, "dashboard_path", 'start with one slash and name a place below it, like "/jobs"')
+        require(
+            is_mount(self.dashboard_path),
+            "dashboard_path",
+            'start with one slash and name a place below it, like "/jobs"',
+        )
         require(1 <= self.dashboard_page_size <= 100, "dashboard_page_size", "use 1 to 100")
         require(0.5 <= self.dashboard_poll_seconds <= 3600, "dashboard_poll_seconds", "use 0.5 to 3600 seconds")
+
+
+def is_mount(path: str) -> bool:
+    """Return whether a dashboard can be mounted at a path."""
+    return (
+        path.startswith("/") and not path.startswith("//") and bool(path.strip("/")) and not set(path) & set("<>?#\\ ")
+    )
 
 
 def _unknown_key(key: str, fields: tuple[str, ...]) -> str:

@@ -116,6 +116,8 @@ class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
         if self.is_class:
             if len(args) != 1 or kwargs:
                 raise ArgumentsError(f"{self.signature} takes one argument of type {type_name(self.parameters.type)}.")
+            if type(args[0]) is not self.parameters.type and not typing.is_typeddict(self.parameters.type):
+                raise ArgumentsError(f"{self.signature} cannot take {type_name(type(args[0]))}.")
             return args[0]
         try:
             bound = inspect.signature(self.target).bind(*args, **kwargs)

@@ -195,6 +195,7 @@ class HueyJobManager(BackgroundJobManager):
             state_at=now,
             created_at=now,
             due_at=None if is_due else due_at,
+            first_due_at=None if is_due else due_at,
             payload=payload,
             arguments=definition.parameters.display(value),
             tenant_id=caller.tenant_id if options.tenant is msgspec.UNSET else options.tenant,

@@ -116,6 +116,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str | None = None
     due_at: datetime | None = None
     """When a scheduled job becomes due."""
+    first_due_at: datetime | None = None
+    """When a job that was scheduled at enqueue first becomes due; policies that are bounded by time count from it."""
     retry: bytes | None = None
     """The retry policy given at enqueue, as JSON; ``None`` leaves it to the job's definition."""
     attempt: int = 0

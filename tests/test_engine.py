@@ -135,6 +135,21 @@ class TestJobs:
         assert timedelta(seconds=14) < job.due_at - job.state_at < timedelta(seconds=45)
         assert job.reason == "Retry 1 of 10 after ValueError"
 
+    def test_a_policy_bounded_by_time_counts_from_when_the_job_first_became_due(
+        self, bench: Bench, eventually: Callable[..., Any]
+    ) -> None:
+        def breaks() -> None:
+            raise ValueError("no")
+
+        enqueue = bench.define(breaks, retry=RetryPolicy.exponential(first=30, timeout=60))
+        bench.start()
+        job_id = enqueue(options=JobOptions(delay=timedelta(seconds=1)))
+        created = bench.huey.records.get(job_id)
+        with bench.huey.records.writing() as cursor:  # as if it had been enqueued an hour ago
+            cursor.execute("UPDATE abpjobs_job SET created_at = created_at - 3600 WHERE id = ?", (job_id,))
+        eventually(lambda: bench.huey.records.get(job_id).is_retrying)
+        assert bench.huey.records.get(job_id).first_due_at == created.due_at
+
     def test_a_policy_given_at_enqueue_wins(self, bench: Bench) -> None:
         def breaks() -> None:
             raise ValueError("no")

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ..access import DashboardAuthorizationFilter, LocalRequestsOnlyFilter
+from ..config import is_mount
 from ..errors import ConfigError
 from ..model import JobRecord
 
@@ -41,9 +42,7 @@ class DashboardOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         path = self.path
-        if path is not None and (
-            not path.startswith("/") or path.startswith("//") or not path.strip("/") or set(path) & set("<>?#\\ ")
-        ):
+        if path is not None and not is_mount(path):
             raise ConfigError(
                 f'DashboardOptions(path={path!r}): start with one slash and name a place below it, like "/jobs".'
             )

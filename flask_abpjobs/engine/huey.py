@@ -283,7 +283,7 @@ def _call(job_class: type[Any]) -> Any:
 
 
 def _age(record: JobRecord, now: float) -> float:
-    return now - record.created_at.timestamp()
+    return now - (record.first_due_at or record.created_at).timestamp()
 
 
 def _tell(record: JobRecord, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from ...model import Argument, JobProgress, JobRecord, JobState, LogLine, ServerRecord, StateEntry
 
-_TIMES = frozenset({"state_at", "created_at", "due_at", "started_at", "expires_at"})
+_TIMES = frozenset({"state_at", "created_at", "due_at", "first_due_at", "started_at", "expires_at"})
 RECORD_COLUMNS = JobRecord.__struct_fields__
 _PLAIN = tuple(name for name in RECORD_COLUMNS if name not in _TIMES | {"state", "arguments", "progress"})
 _decode_arguments = msgspec.json.Decoder(tuple[Argument, ...]).decode

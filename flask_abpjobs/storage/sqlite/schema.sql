@@ -20,6 +20,7 @@ CREATE TABLE abpjobs_job (
   enqueued_by    TEXT,
   correlation_id TEXT,
   due_at         REAL,
+  first_due_at   REAL,
   retry          BLOB,
   attempt        INTEGER NOT NULL DEFAULT 0,
   failures       INTEGER NOT NULL DEFAULT 0,

@@ -78,8 +78,8 @@ class SqliteJobStorage(SqliteTransitions):
         with self._held(lease, "finish") as (cursor, row, now):
             self._finish(cursor, row, now, outcome)
             claimed = self._claim(cursor, claim) if claim is not None else None
-        if outcome.children or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
-            self._watch.notify()
+        if self.is_memory or outcome.children or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
+            self._watch.notify()  # in memory nothing else tells those who wait for the job's end
         return claimed
 
     def release(self, lease: Lease, reason: str) -> None:
