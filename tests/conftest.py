@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,9 @@ TOOLS = {"chromium": CHROMIUM, "node": NODE, "npm": NPM, "redis": REDIS}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A run in the background of a shell ignores Ctrl-C, and so would the programs that the tests start and stop
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for key, tool in TOOLS.items():
         config.addinivalue_line("markers", f"requires_{key}: skipped, under CI=true failed, where {tool.reason}.")
 
