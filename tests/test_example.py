@@ -654,7 +654,7 @@ class Program:
             )
 
     def said(self, pattern: str) -> re.Match[str] | None:
-        assert self.process.poll() is None, self.log.read_text()
+        assert self.process.poll() is None, f"It ended with {self.process.returncode}: {self.log.read_text()}"
         return re.search(pattern, self.log.read_text())
 
     def kill(self) -> None:
@@ -697,11 +697,12 @@ def test_one_command_serves_the_desk_and_runs_its_jobs_and_a_killed_import_is_fi
     assert desk.jobs()[0].state is JobState.PROCESSING
 
     second = start("run", "--port", "0")
-    try:
-        done = desk.wait(job.id, 60)
-    except TimeoutError as error:
-        pytest.fail(f"{error} {desk.history(job.id)} The second program said: {second.log.read_text()}")
-    assert second.said("Running on")
+    eventually(
+        lambda: second.said("Running on") and desk.jobs()[0].state is JobState.SUCCEEDED,
+        60,
+        f"{desk.history(job.id)}, {second.log}",
+    )
+    (done,) = desk.jobs()
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
     result = json.loads(done.result or b"")
     assert result["known"] == before
