@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -25,7 +25,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     attempts: int = 10
     """The most retries after the first failure; with ``delays`` their number counts."""
-    delays: tuple[float, ...] | None = None
+    delays: Sequence[float] | None = None
     """Seconds before each retry."""
     first: float | None = None
     """Seconds before the first retry of an exponential policy."""

@@ -20,6 +20,7 @@ from flask_abpjobs.access import (
 )
 from flask_abpjobs.dashboard import DashboardOptions, create_blueprint
 from flask_abpjobs.dashboard.blueprint import ROUTES
+from flask_abpjobs.dashboard.guard import _answer
 from flask_abpjobs.errors import ConfigError
 from flask_abpjobs.model import JobState
 from tests.browser.desk import USERS, Desk, app_of, client_of, post, services_of, token_of
@@ -524,3 +525,16 @@ def test_the_dashboard_keeps_its_data_under_one_private_name(desk: Desk) -> None
     client_of(app).get("/jobs/")
     assert {name for name in seen if "csrf" not in name and not name.startswith("_login")} == {"_abpjobs_visitor"}
     assert flask_login.__name__
+
+
+def test_an_async_filter_is_asked_also_where_the_host_runs_an_event_loop() -> None:
+    class Slow(DashboardAuthorizationFilter):
+        async def authorize(self, context: DashboardContext) -> bool:
+            await asyncio.sleep(0)
+            return context.user is None
+
+    async def host() -> bool:
+        context = DashboardContext(request=None, user=None, tenant_id=None, has_permission=lambda name: False)
+        return _answer(Slow().authorize(context))
+
+    assert asyncio.run(host()) is True

@@ -351,6 +351,13 @@ class TestHueysOwnTasks:
         assert add(1, 2).get() == 3
 
 
+def test_workers_that_a_stop_has_ended_are_not_taken_for_dead(bench: Bench) -> None:
+    consumer = bench.start()
+    consumer.stop(graceful=True)
+    assert consumer.check_worker_health()
+    assert bench.huey.records.servers() == []
+
+
 def test_a_queue_name_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="1 to 64 letters"):
         open_huey("memory://", name="x", queues=("a b",))

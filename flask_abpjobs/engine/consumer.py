@@ -159,6 +159,8 @@ class JobConsumer(Consumer):  # type: ignore[misc]
 
     def check_worker_health(self) -> bool:
         """Replace dead workers, and take back what they were running."""
+        if self.stop_flag.is_set():
+            return True  # they have not died: they were told to end
         for worker, process in self.worker_threads:
             if not self.environment.is_alive(process):
                 self._lost_workers.append(worker.name)
@@ -178,11 +180,11 @@ class JobConsumer(Consumer):  # type: ignore[misc]
         return scheduler
 
     def _take_back_lost(self) -> None:
-        assert self.huey.server is not None
-        while self._lost_workers:
+        server = self.huey.server
+        while self._lost_workers and server is not None:
             worker = self._lost_workers[-1]
             try:
-                recovered = self.huey.records.recover_worker(self.huey.server.id, worker)
+                recovered = self.huey.records.recover_worker(server.id, worker)
             except StorageError:
                 logger.warning("Cannot take back the jobs of worker %s yet", worker, exc_info=True)
                 return
