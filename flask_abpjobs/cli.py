@@ -15,6 +15,7 @@ from flask.cli import AppGroup, ScriptInfo
 
 from .arguments import MAX_TEXT, REDACTED
 from .config import WORKER_TYPES
+from .engine.consumer import consumer_options
 from .errors import AbpJobsError
 from .model import JobQuery, JobRecord, JobState
 
@@ -59,13 +60,7 @@ def worker(queues: str | None, workers: int | None, worker_type: str | None, qui
     _log_to_terminal(quiet)
     huey = state.huey
     huey.queues = config.queues
-    consumer = huey.create_consumer(
-        workers=config.workers,
-        worker_type=config.worker_type,
-        heartbeat=config.heartbeat_seconds,
-        server_timeout=config.server_timeout_seconds,
-        shutdown_timeout=config.shutdown_timeout_seconds,
-    )
+    consumer = huey.create_consumer(**consumer_options(config))
     if not quiet:
         click.echo(
             f"Serving {', '.join(config.queues)} of {config.name} with {config.workers} {config.worker_type} workers, "

@@ -16,6 +16,7 @@ from flask.cli import ScriptInfo
 
 from .config import JobsConfig
 from .engine import JobHuey
+from .engine.consumer import consumer_options
 from .engine.greenlets import require_gevent
 from .errors import StorageError
 
@@ -65,15 +66,10 @@ class EmbeddedWorker:
         self.ensure_started()
 
     def _start(self) -> None:
-        config = self._config
-        consumer = self._huey.create_consumer(
-            workers=config.workers,
-            worker_type="greenlet" if config.worker_type == "greenlet" else "thread",
-            heartbeat=config.heartbeat_seconds,
-            server_timeout=config.server_timeout_seconds,
-            shutdown_timeout=config.shutdown_timeout_seconds,
-            handle_signals=False,
-        )
+        options = consumer_options(self._config)
+        if options["worker_type"] == "process":
+            options["worker_type"] = "thread"  # a process that serves pages has threads, and must not fork
+        consumer = self._huey.create_consumer(**options, handle_signals=False)
         consumer.start()
         thread = threading.Thread(target=consumer.watch, name="abpjobs-server", daemon=True)
         thread.start()
@@ -83,7 +79,7 @@ class EmbeddedWorker:
             thread.join(timeout=1.0)
 
         atexit.register(stop)
-        logger.info("Embedded worker started: %d threads", config.workers)
+        logger.info("Embedded worker started: %d %s workers", options["workers"], options["worker_type"])
 
 
 def _is_development_server() -> bool:

@@ -20,6 +20,7 @@ from .config import JobsConfig
 from .dashboard import DashboardOptions, DashboardServices, create_blueprint
 from .embedded import EmbeddedWorker
 from .engine import JobHuey
+from .engine.performer import build
 from .errors import AbpJobsError, ConfigError
 from .jobs import (
     Activator,
@@ -80,7 +81,7 @@ class AbpJobs:
 
     def __init__(self, app: Flask | None = None, *, dashboard: DashboardOptions | None | str = "default") -> None:
         self.registry = JobRegistry()
-        self._activator: Activator = _build
+        self._activator: Activator = build
         self._permission_checker: PermissionChecker = default_permission_checker
         self._tenant_resolver: TenantResolver = default_tenant_resolver
         if app is not None:
@@ -311,10 +312,6 @@ def _is_in_command() -> bool:
     """Whether a command of ``flask`` other than ``run`` loads the app, which then serves nothing."""
     context = click.get_current_context(silent=True)
     return context is not None and context.info_name != "run"
-
-
-def _build(job_class: type[Any]) -> Any:
-    return job_class()
 
 
 def _scope_of(app: Flask) -> Callable[[], AbstractContextManager[Any]]:

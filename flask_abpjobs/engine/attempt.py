@@ -86,9 +86,9 @@ class Attempt:
         self.reason = f"Retry {failed} of {attempts}{kind}"
 
     def run_again_at(self, eta: datetime | None, payload: bytes) -> None:
-        """Note that Huey puts the task back, at once when ``eta`` is ``None``. Naive times are UTC, as Huey's are."""
+        """Note that Huey puts the task back: at an aware time, or at once when ``eta`` is ``None``."""
         self.runs_again = True
-        self.again_at = None if eta is None else eta.replace(tzinfo=UTC) if eta.tzinfo is None else eta
+        self.again_at = eta
         self.payload = payload
         if self.error is not None and self.reason is None:
             self.reason = f"Retry after {type(self.error).__name__}"
@@ -97,10 +97,8 @@ class Attempt:
         """Return all that is to be written."""
         progress, log = self.reporter.close()
         state, error, reason = self._state(), None, self.reason
-        if self.error is not None:
+        if self.error is not None and not isinstance(self.error, RetryTask):  # which asks, and is no failure
             error = describe(self.error)
-            if isinstance(self.error, RetryTask):
-                error = None
         if state is JobState.DELETED:
             reason = reason or _NOT_RUN.get(self.signal or "", "Cancelled by the job")
         elif state is JobState.FAILED and reason is None and error is not None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from huey.consumer import Consumer, ConsumerStopped, ProcessEnvironment, Scheduler, Worker
 
+from ..config import JobsConfig
 from ..errors import StorageError
 from .greenlets import OneLoop, require_gevent
 from .huey import JobHuey
@@ -22,6 +23,17 @@ IDLE_WAIT: Final = 0.5
 """Seconds after which an idle worker looks by itself, and sees that it is to stop."""
 
 logger = logging.getLogger(__name__)
+
+
+def consumer_options(config: JobsConfig) -> dict[str, Any]:
+    """Return what the settings say about a server, as options of :class:`JobConsumer`."""
+    return {
+        "workers": config.workers,
+        "worker_type": config.worker_type,
+        "heartbeat": config.heartbeat_seconds,
+        "server_timeout": config.server_timeout_seconds,
+        "shutdown_timeout": config.shutdown_timeout_seconds,
+    }
 
 
 class _Child:

@@ -22,7 +22,7 @@ from ..model import Claim, JobRecord, Lease, Outcome, ServerRecord
 from ..retry import RetryPolicy, decode_policy
 from ..storage.sqlite import SqliteJobStorage
 from .attempt import Attempt
-from .performer import DefinedTask, Scope
+from .performer import DefinedTask, Scope, build
 from .recording import RecordingHuey
 from .reporter import BufferedReporter, Pulse
 
@@ -72,7 +72,7 @@ class JobHuey(RecordingHuey):
         self.is_stopping: Callable[[], bool] = lambda: False
         self.run_coroutine: RunCoroutine = asyncio.run
         self._scope = scope
-        self._activator = activator or _call
+        self._activator = activator or build
         self._pulse = Pulse()
         super().__init__(name, storage, jobs=jobs, default_queue=default_queue, **options)
 
@@ -139,16 +139,18 @@ class JobHuey(RecordingHuey):
         return self._begun(self.deserialize_task(record.payload), record)
 
     def _begun(self, task: Task, record: JobRecord) -> Task:
-        reporter = BufferedReporter(self._records, record, self._pulse)
-        attempt = Attempt(record, reporter, self._records.now())
+        attempt = self._attempt_at(record)
         body = task.execute
         task.attempt = attempt
         attempt.task_id = task.id
         task.execute = lambda: self._run_body(task, attempt, body)
         return task
 
+    def _attempt_at(self, record: JobRecord) -> Attempt:
+        return Attempt(record, BufferedReporter(self._records, record, self._pulse), self._records.now())
+
     def _set_aside(self, record: JobRecord, error: Exception) -> None:
-        attempt = Attempt(record, BufferedReporter(self._records, record, self._pulse), self._records.now())
+        attempt = self._attempt_at(record)
         attempt.error = error
         delay = None
         if isinstance(error, UnknownJobError):  # a server with newer code may know it
@@ -276,10 +278,6 @@ class JobHuey(RecordingHuey):
         for _ in range(MAX_SWEEPS):
             if sweep() == 0 or self.is_stopping():
                 return
-
-
-def _call(job_class: type[Any]) -> Any:
-    return job_class()
 
 
 def _age(record: JobRecord, now: float) -> float:
