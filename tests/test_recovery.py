@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -212,6 +213,21 @@ def test_a_job_that_kills_its_worker_three_times_is_failed_and_its_neighbours_ru
     assert site.ledger.read_text().splitlines().count("kill") == 3
 
 
+def pause_between_writes(site: Site, server: subprocess.Popen[bytes]) -> None:
+    """Stop a server where it does not hold the file: a writer stopped in the midst would stop all others, too."""
+    with (site.folder / "abpjobs.db-turn").open() as turn:
+        while True:
+            os.kill(server.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.kill(server.pid, signal.SIGCONT)
+            else:
+                fcntl.flock(turn, fcntl.LOCK_UN)
+                return
+
+
 def test_a_server_that_was_paused_for_too_long_is_refused_and_goes_on_under_its_name(
     site: Site, eventually: Eventually
 ) -> None:
@@ -219,7 +235,7 @@ def test_a_server_that_was_paused_for_too_long_is_refused_and_goes_on_under_its_
     slow = site.start("--workers", "1")
     job_id = site.enqueue("work", b'{"number":1,"seconds":1.0}')
     eventually(lambda: site.noted("start"), timeout=20)
-    os.kill(slow.pid, signal.SIGSTOP)
+    pause_between_writes(site, slow)
     site.start("--workers", "1")
     eventually(lambda: site.job(job_id).state is JobState.SUCCEEDED, timeout=60)
     before = site.huey.records.history(job_id)
