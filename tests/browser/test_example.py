@@ -79,6 +79,7 @@ def test_a_newcomer_clicks_through_the_desk_and_every_page_is_in_order(
     page.get_by_role("button", name="Draw").click()
     page.get_by_role("link", name="June 2026", exact=True).click()
     page.get_by_role("img", name="Bar chart").wait_for()
+    page.wait_for_function("document.querySelector('.chart img').complete")
     assert page.evaluate("document.querySelector('.chart img').naturalWidth") == 960
     assert watched.all_complaints() == []
 
