@@ -21,9 +21,10 @@ from .errors import (
     UnknownJobError,
 )
 from .extension import AbpJobs
-from .jobs import AsyncBackgroundJob, BackgroundJob, JobRegistry
+from .jobs import AsyncBackgroundJob, BackgroundJob
 from .manager import BackgroundJobManager, HueyJobManager
 from .model import ANY_TENANT, JobPriority, JobProgress, JobQuery, JobRecord, JobState, StateEntry
+from .registry import JobRegistry
 from .retry import RetryPolicy
 from .storage import JobStorage
 from .version import __version__ as __version__

@@ -22,17 +22,11 @@ from .embedded import EmbeddedWorker
 from .engine import JobHuey
 from .engine.performer import build
 from .errors import AbpJobsError, ConfigError
-from .jobs import (
-    Activator,
-    FunctionJob,
-    JobCall,
-    JobDefinition,
-    JobOptions,
-    JobRegistry,
-    bind_class,
-)
+from .jobs import Activator, FunctionJob, JobCall, JobDefinition, bind_class
 from .manager import HueyJobManager
 from .model import JobPriority, JobRecord, JobState
+from .options import JobOptions
+from .registry import JobRegistry
 from .retry import RetryPolicy
 from .storage import JobStorage, open_storage
 from .version import __version__

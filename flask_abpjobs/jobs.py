@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
-import re
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Coroutine, Iterator
-from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 import msgspec
 
-from .arguments import Parameters, parameters_of, type_name
-from .config import QUEUE_PATTERN
-from .errors import ArgumentsError, ConfigError, UnknownJobError
+from .arguments import Parameters, type_name
+from .errors import ArgumentsError, UnknownJobError
 from .model import JobPriority
+from .options import DEFAULT_OPTIONS, JobOptions
 from .retry import RetryPolicy
 
 P = ParamSpec("P")
@@ -25,63 +22,6 @@ R = TypeVar("R")
 Args = TypeVar("Args")
 Activator = Callable[[type[Any]], Any]
 RunCoroutine = Callable[[Coroutine[Any, Any, Any]], Any]
-
-MAX_NAME: Final = 200
-MAX_AHEAD: Final = timedelta(days=36_525)
-_NAME: Final = re.compile(r"[A-Za-z0-9_.<>:-]+\Z")
-
-
-class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of one enqueue; what is left out comes from the job's definition."""
-
-    queue: str | None = None
-    priority: JobPriority | None = None
-    delay: timedelta | None = None
-    eta: datetime | None = None
-    tenant: str | None | msgspec.UnsetType = msgspec.UNSET
-    retry: RetryPolicy | None = None
-
-    def changed(self, **changes: Any) -> JobOptions:
-        """Return a copy with other settings.
-
-        :raises ConfigError: an unknown setting, or a value that does not fit.
-        """
-        unknown = changes.keys() - set(self.__struct_fields__)
-        if unknown:
-            known = ", ".join(self.__struct_fields__)
-            raise ConfigError(f"There is no option {', '.join(sorted(unknown))}; there are {known}.")
-        if isinstance(delay := changes.get("delay"), (int, float)) and abs(delay) <= MAX_AHEAD.total_seconds():
-            changes["delay"] = timedelta(seconds=delay)
-        options = msgspec.structs.replace(self, **changes)
-        options._check()
-        return options
-
-    def _check(self) -> None:
-        def require(is_right: bool, field: str, advice: str) -> None:
-            if not is_right:
-                raise ConfigError(f"{field} is {getattr(self, field)!r:.100}: {advice}")
-
-        queue, priority, delay, eta = self.queue, self.priority, self.delay, self.eta
-        is_queue = queue is None or (isinstance(queue, str) and bool(QUEUE_PATTERN.match(queue)))
-        require(is_queue, "queue", "use 1 to 64 letters, digits and _ . -")
-        is_priority = isinstance(priority, int) and not isinstance(priority, bool) and abs(priority) < 1 << 31
-        require(priority is None or is_priority, "priority", "use a JobPriority.")
-        is_delay = isinstance(delay, timedelta) and abs(delay) <= MAX_AHEAD
-        require(delay is None or is_delay, "delay", "use seconds or a timedelta, at most 100 years.")
-        require(eta is None or isinstance(eta, datetime), "eta", "use a datetime with a time zone.")
-        if eta is not None:
-            require(eta.tzinfo is not None, "eta", "give it a time zone, such as datetime.now(UTC).")
-            require(eta.year < 9999, "eta", "use an earlier year.")
-        if delay is not None and eta is not None:
-            raise ConfigError("Give delay or eta, not both.")
-        if self.tenant == "":
-            raise ConfigError("tenant is empty: use None for a job of no tenant.")
-        is_tenant = self.tenant is msgspec.UNSET or self.tenant is None or isinstance(self.tenant, str)
-        require(is_tenant, "tenant", "use text, or None for a job of no tenant.")
-        require(self.retry is None or isinstance(self.retry, RetryPolicy), "retry", "use a RetryPolicy.")
-
-
-DEFAULT_OPTIONS: Final = JobOptions()
 
 
 class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,7 +152,7 @@ class FunctionJob(JobCall[P], Generic[P, R]):
         return self._function(*args, **kwargs)
 
 
-class _JobClass(ABC, Generic[Args]):
+class JobBase(ABC, Generic[Args]):
     """What the two base classes share. A subclass names its argument type: ``class Send(BackgroundJob[SendArgs])``."""
 
     _call: ClassVar[JobCall[Any] | None] = None
@@ -235,7 +175,7 @@ class _JobClass(ABC, Generic[Args]):
         return call
 
 
-class BackgroundJob(_JobClass[Args]):
+class BackgroundJob(JobBase[Args]):
     """Base of job classes. The activator builds a new object for each attempt."""
 
     @abstractmethod
@@ -243,7 +183,7 @@ class BackgroundJob(_JobClass[Args]):
         """Do the work. What is returned is kept as the job's result; what is raised fails the attempt."""
 
 
-class AsyncBackgroundJob(_JobClass[Args]):
+class AsyncBackgroundJob(JobBase[Args]):
     """Base of job classes whose work is a coroutine, run to its end in an event loop of its own."""
 
     @abstractmethod
@@ -254,136 +194,6 @@ class AsyncBackgroundJob(_JobClass[Args]):
 def bind_class(job_class: type[Any], call: JobCall[Any]) -> None:
     """Give a job class its call, for ``enqueue`` and ``using`` on the class itself."""
     job_class._call = call
-
-
-class JobRegistry:
-    """The jobs of an application by name and by argument type."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[str, JobDefinition] = {}
-        self._by_type: dict[Any, JobDefinition] = {}
-
-    def __iter__(self) -> Iterator[JobDefinition]:
-        return iter(sorted(self._by_name.values(), key=lambda definition: definition.name))
-
-    def define(
-        self,
-        target: Callable[..., Any],
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: JobPriority = JobPriority.NORMAL,
-        retry: RetryPolicy | None = None,
-        display_name: str | None = None,
-        sensitive: Collection[str] = (),
-    ) -> JobDefinition:
-        """Register a function or a job class.
-
-        :raises ConfigError: the name or the argument type is taken, or a setting is not of the right form.
-        :raises ArgumentsError: the parameters cannot be carried as JSON.
-        """
-        args_type = None
-        sensitive = (sensitive,) if isinstance(sensitive, str) else sensitive
-        if isinstance(target, type):
-            args_type = _args_type(target)
-            parameters = _parameters_of_type(args_type, target, sensitive)
-            name = name or f"{args_type.__module__}.{args_type.__qualname__}"
-        elif not inspect.isroutine(target):
-            raise ConfigError(f"{target!r:.100} is neither a function nor a class: decorate the function itself.")
-        else:
-            parameters = parameters_of(target, sensitive=sensitive)
-            name = name or f"{target.__module__}.{target.__qualname__}"
-        if not _NAME.match(name) or len(name) > MAX_NAME:
-            raise ConfigError(
-                f"The job name {name!r:.100} is not usable: use 1 to {MAX_NAME} letters, digits and _ . : -"
-            )
-        JobOptions().changed(queue=queue, priority=priority, retry=retry)
-        definition = JobDefinition(
-            name=name,
-            target=target,
-            parameters=parameters,
-            queue=queue,
-            priority=priority,
-            retry=retry,
-            display_name=display_name,
-        )
-        self._refuse_duplicates(definition, args_type)
-        self._by_name[name] = definition
-        if args_type is not None:
-            self._by_type[args_type] = definition
-        return definition
-
-    def find(self, name: str) -> JobDefinition | None:
-        """Return the job of that name, or ``None``."""
-        return self._by_name.get(name)
-
-    def get(self, name: str) -> JobDefinition:
-        """Return the job of that name.
-
-        :raises UnknownJobError: there is none; the message names similar ones.
-        """
-        definition = self._by_name.get(name)
-        if definition is None:
-            near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(near)}?" if near else " Is the module that declares it imported?"
-            raise UnknownJobError(f"No job of the name {name!r:.200} is registered.{hint}")
-        return definition
-
-    def get_by_type(self, args_type: type) -> JobDefinition:
-        """Return the job class that takes this type of arguments.
-
-        :raises UnknownJobError: there is none.
-        """
-        definition = self._by_type.get(args_type)
-        if definition is None:
-            known = ", ".join(sorted(type_name(known) for known in self._by_type)) or "none yet"
-            raise UnknownJobError(
-                f"No job takes arguments of type {args_type.__module__}.{args_type.__qualname__}. Decorate its job "
-                f"class with @jobs.job, or call enqueue on the job itself. Registered argument types: {known}."
-            )
-        return definition
-
-    def _refuse_duplicates(self, definition: JobDefinition, args_type: Any) -> None:
-        other = self._by_name.get(definition.name)
-        if other is not None:
-            raise ConfigError(
-                f"Two jobs have the name {definition.name}: {_place(other.target)} and {_place(definition.target)}. "
-                "Give one of them another with @jobs.job(name=...)."
-            )
-        other = self._by_type.get(args_type)
-        if other is not None:
-            raise ConfigError(
-                f"Two job classes take {type_name(args_type)}: {_place(other.target)} and {_place(definition.target)}. "
-                "The type of the arguments names the job, so each needs a type of its own."
-            )
-
-
-def _args_type(job_class: type) -> Any:
-    for base in job_class.__mro__:
-        for generic in getattr(base, "__orig_bases__", ()):
-            origin = typing.get_origin(generic)
-            if isinstance(origin, type) and issubclass(origin, _JobClass):
-                (argument,) = typing.get_args(generic)
-                if not isinstance(argument, TypeVar):
-                    return argument
-    raise ConfigError(
-        f"{_place(job_class)} does not say what arguments it takes: derive it from BackgroundJob[ArgsType] or "
-        "AsyncBackgroundJob[ArgsType]."
-    )
-
-
-def _parameters_of_type(args_type: Any, job_class: type, sensitive: Collection[str]) -> Parameters:
-    try:
-        return Parameters(args_type, sensitive=sensitive)
-    except (NameError, TypeError, ValueError) as error:
-        raise ArgumentsError(
-            f"{_place(job_class)} takes {type_name(args_type)}, which cannot be carried as JSON: {error}. "
-            "Use a dataclass, msgspec.Struct, TypedDict or pydantic model."
-        ) from error
-
-
-def _place(target: Callable[..., Any]) -> str:
-    return f"{target.__module__}.{target.__qualname__}"
 
 
 def _written(signature: inspect.Signature) -> str:

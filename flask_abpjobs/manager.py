@@ -12,7 +12,7 @@ import msgspec
 from .arguments import NO_NAN, holds_nan
 from .engine import JobHuey
 from .errors import ArgumentsError, ConfigError
-from .jobs import DEFAULT_OPTIONS, JobDefinition, JobOptions, JobRegistry
+from .jobs import JobDefinition
 from .model import (
     ANY_TENANT,
     DELETABLE,
@@ -23,6 +23,8 @@ from .model import (
     TenantScope,
     new_job_id,
 )
+from .options import DEFAULT_OPTIONS, JobOptions
+from .registry import JobRegistry
 from .retry import encode_policy
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 import math
 import os
@@ -46,6 +44,19 @@ REQUEUABLE: Final = frozenset({_S.SCHEDULED, _S.AWAITING, _S.SUCCEEDED, _S.FAILE
 """States a person may put back into the queue: of a scheduled or awaiting job that is called "run now"."""
 
 DELETABLE: Final = frozenset(state for state, following in TRANSITIONS.items() if _S.DELETED in following)
+
+
+class ParentEnd(enum.StrEnum):
+    """Which end of a parent starts a continuation. The names are those of Hangfire's options."""
+
+    SUCCEEDED = "succeeded"
+    DELETED = "deleted"
+    FINISHED = "finished"
+    """Succeeded or deleted. A failed job has not ended for good: somebody may requeue it."""
+
+    def is_met_by(self, state: JobState) -> bool:
+        """Return whether a parent that came into ``state`` starts the job."""
+        return self is ParentEnd.FINISHED or self.value == state.value
 
 
 class JobPriority(enum.IntEnum):
@@ -96,6 +107,31 @@ class JobProgress(msgspec.Struct, frozen=True):
         return None if math.isnan(share) else int(max(0.0, min(100.0, share)))
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long finished jobs are kept, and how many; ``None``: no limit. The defaults are Hangfire's."""
+
+    succeeded: timedelta | None = timedelta(days=1)
+    deleted: timedelta | None = timedelta(days=1)
+    failed: timedelta | None = None
+    max_succeeded: int | None = None
+    """The most succeeded jobs that are kept: the oldest go first."""
+    max_deleted: int | None = None
+    max_failed: int | None = None
+
+    def expiry(self, state: JobState, at: float) -> float | None:
+        """Return when a job that came into ``state`` at ``at`` may be removed, in epoch seconds."""
+        kept: timedelta | None = getattr(self, state.value, None)
+        return None if kept is None else at + kept.total_seconds()
+
+    def most(self, state: JobState) -> int | None:
+        """Return how many jobs of a state are kept at most."""
+        most: int | None = getattr(self, f"max_{state.value}", None)
+        return most
+
+
+DEFAULT_RETENTION: Final = Retention()
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the storage keeps it. The record is the truth; queues and counters are indexes over records."""
 
@@ -144,6 +180,30 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     progress: JobProgress | None = None
     expires_at: datetime | None = None
     """When a finished job may be removed."""
+    retention: Retention | None = None
+    """How long this job is kept, instead of the storage's own retention; its counts do not apply."""
+    timeout: float | None = None
+    """Seconds that one attempt may take."""
+    begin_before: datetime | None = None
+    """A job that no worker has begun by then is deleted. A requeue clears it."""
+    parent_id: str | None = None
+    """The job whose end this one awaits, or awaited."""
+    parent_on: ParentEnd | None = None
+    """Which end of the parent starts this job; another end deletes it."""
+    delay: float | None = None
+    """Seconds after the parent's end at which an awaiting job becomes due."""
+    unique_key: str | None = None
+    """Of the jobs with one key, one is kept until it has succeeded, failed or been deleted."""
+    unique_for: float | None = None
+    """The key stays taken for at least so many seconds after ``created_at``, even if the job ends before."""
+    concurrency_key: str | None = None
+    """Of the jobs with one key, at most ``max_concurrent`` run at once over all servers."""
+    max_concurrent: int | None = None
+    """Given with ``concurrency_key``, and only then."""
+    rerun_of: str | None = None
+    """The job that this one is a copy of."""
+    recurring_id: str | None = None
+    """The recurring job that made this one; ``first_due_at`` is its slot."""
 
     @property
     def is_retrying(self) -> bool:
@@ -210,22 +270,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of Huey's key/value data to remove."""
 
 
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """How long finished jobs are kept; ``None`` for ever. The defaults are Hangfire's."""
-
-    succeeded: timedelta | None = timedelta(days=1)
-    deleted: timedelta | None = timedelta(days=1)
-    failed: timedelta | None = None
-
-    def expiry(self, state: JobState, at: float) -> float | None:
-        """Return when a job that came into ``state`` at ``at`` may be removed, in epoch seconds."""
-        kept: timedelta | None = getattr(self, state.value, None)
-        return None if kept is None else at + kept.total_seconds()
-
-
-DEFAULT_RETENTION: Final = Retention()
-
-
 class Claim(msgspec.Struct, frozen=True):
     """Who asks for work, and from which queues in which order."""
 
@@ -260,6 +304,51 @@ class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When the job that has waited longest became ready."""
     servers: int
     """How many announced servers listen to it."""
+    is_paused: bool = False
+    """Whether its jobs wait until somebody resumes it."""
+
+
+class Misfire(enum.StrEnum):
+    """What becomes of the slots that passed while no server ran."""
+
+    ONCE = "once"
+    """One run for all of them: Hangfire's ``Relaxed``."""
+    ALL = "all"
+    """One run for each: Hangfire's ``Strict``."""
+    SKIP = "skip"
+    """None: Hangfire's ``Ignorable``."""
+
+
+class RecurringRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A recurring job as the storage keeps it. Every write makes a new ``version``."""
+
+    id: str
+    name: str
+    """Of the job that each slot enqueues."""
+    cron: str
+    timezone: str = "UTC"
+    """IANA name."""
+    misfire: Misfire = Misfire.ONCE
+    queue: str | None = None
+    """``None`` leaves it to the job's definition."""
+    priority: int | None = None
+    payload: bytes
+    """The arguments as JSON."""
+    arguments: tuple[Argument, ...] = ()
+    """The arguments for display."""
+    tenant_id: str | None = None
+    is_declared: bool = False
+    """Whether code declares it, by ``@jobs.recurring``; others were added while a program ran."""
+    is_paused: bool = False
+    created_at: datetime
+    next_at: datetime | None = None
+    """The next slot; ``None`` when it cannot be scheduled."""
+    last_at: datetime | None = None
+    """The last slot that was enqueued, or the last time it was triggered."""
+    last_job_id: str | None = None
+    error: str | None = None
+    """Why it cannot be scheduled, in a sentence."""
+    version: int = 0
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -305,24 +394,3 @@ def new_job_id(at: float | None = None) -> str:
 def storable(text: str) -> str:
     """Return text without lone surrogates and NUL, which storages refuse."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
-def encode_cursor(at: float, sequence: int) -> str:
-    """Return an opaque cursor for the place after the row with this time and sequence number."""
-    return base64.urlsafe_b64encode(f"{at!r}/{sequence}".encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> tuple[float, int]:
-    """Return time and sequence number of a cursor.
-
-    :raises ValueError: it is none of ours.
-    """
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        at, _, sequence = text.partition("/")
-        place = float(at), int(sequence)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"{cursor[:80]!r} is not a page cursor") from error
-    if not (0 <= place[0] < 1e12 and 0 <= place[1] < 1 << 62):
-        raise ValueError(f"{cursor[:80]!r} is not a page cursor")
-    return place

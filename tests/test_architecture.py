@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"version", "errors", "model", "config", "arguments", "retry"},
-    {"jobs", "context"},
+    {"version", "errors", "model", "cursors", "config", "arguments", "retry", "options", "recurrence"},
+    {"jobs", "registry", "context"},
     {"storage"},
     {"engine"},
     {"manager"},
@@ -36,7 +36,7 @@ DOORS = {
     "flask_login": {"access"},
     "flask_wtf": {"dashboard"},
     "wtforms": {"dashboard"},
-    "cronsim": {"engine"},
+    "cronsim": {"recurrence"},
 }
 """Where a library may be imported."""
 

@@ -18,9 +18,9 @@ from flask_abpjobs.context import current_job, current_tenant
 from flask_abpjobs.engine import JobHuey, open_huey
 from flask_abpjobs.engine.consumer import JobConsumer
 from flask_abpjobs.errors import ArgumentsError, ConfigError
-from flask_abpjobs.jobs import JobOptions
 from flask_abpjobs.manager import HueyJobManager
 from flask_abpjobs.model import JobProgress, JobQuery, JobRecord, JobState
+from flask_abpjobs.options import JobOptions
 from flask_abpjobs.retry import RetryPolicy
 
 ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
+from flask_abpjobs.cursors import decode_cursor, encode_cursor
 from flask_abpjobs.model import (
     DELETABLE,
     REQUEUABLE,
@@ -19,8 +20,6 @@ from flask_abpjobs.model import (
     JobRecord,
     JobState,
     Retention,
-    decode_cursor,
-    encode_cursor,
     new_job_id,
 )
 
@@ -45,11 +44,11 @@ class TestIds:
 
 
 class TestCursors:
-    @given(st.floats(0, 1e12, exclude_max=True), st.integers(0, 2**62 - 1))
-    def test_a_cursor_means_the_place_it_was_made_for(self, at: float, sequence: int) -> None:
-        cursor = encode_cursor(at, sequence)
+    @given(st.floats(0, 1e12, exclude_max=True), st.from_regex(r"[ -~]{1,200}", fullmatch=True))
+    def test_a_cursor_means_the_place_it_was_made_for(self, at: float, place: str) -> None:
+        cursor = encode_cursor(at, place)
         assert re.fullmatch(r"[A-Za-z0-9_-]+", cursor)
-        assert decode_cursor(cursor) == (at, sequence)
+        assert decode_cursor(cursor) == (at, place)
 
     @pytest.mark.parametrize(
         "cursor",
@@ -62,18 +61,15 @@ class TestCursors:
             "../../etc/passwd",
             "' OR 1=1 --",
             "A" * 100_000,
-            encode_cursor(float("nan"), 1),
-            encode_cursor(float("inf"), 1),
-            encode_cursor(-1.0, 1),
-            encode_cursor(1e12, 1),
-            encode_cursor(1.0, -1),
-            encode_cursor(1.0, 2**62),
+            encode_cursor(float("nan"), "1"),
+            encode_cursor(float("inf"), "1"),
+            encode_cursor(-1.0, "1"),
+            encode_cursor(1e12, "1"),
             base64.urlsafe_b64encode(b"1.0").decode(),
-            base64.urlsafe_b64encode(b"1.0/1/2").decode(),
             base64.urlsafe_b64encode(b"1.0/" + b"9" * 5_000).decode(),
             base64.urlsafe_b64encode("1.0/１".encode()).decode(),
         ],
-        ids=range(18),
+        ids=range(15),
     )
     def test_what_we_did_not_make_is_refused(self, cursor: str) -> None:
         with pytest.raises(ValueError, match="is not a page cursor") as refused:
@@ -83,11 +79,11 @@ class TestCursors:
     @given(st.text(max_size=60))
     def test_hostile_text_is_a_place_or_refused_and_nothing_else(self, text: str) -> None:
         try:
-            at, sequence = decode_cursor(text)
+            at, place = decode_cursor(text)
         except ValueError:
             return
         assert 0 <= at < 1e12
-        assert 0 <= sequence < 2**62
+        assert place.isascii()
 
 
 class TestStates:

@@ -8,7 +8,8 @@ import msgspec
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
-from ..model import DELETABLE, REQUEUABLE, JobQuery, JobState, TenantScope, decode_cursor
+from ..cursors import decode_cursor
+from ..model import DELETABLE, REQUEUABLE, JobQuery, JobState, TenantScope
 
 SIZES: Final = (10, 20, 50, 100)
 MAX_TEXT: Final = 200

@@ -17,10 +17,11 @@ from huey.api import Task
 from huey.exceptions import CancelExecution, HueyException, RetryTask
 
 from ..errors import AbpJobsError, LeaseLostError, StorageError, UnknownJobError
-from ..jobs import Activator, JobRegistry, RunCoroutine
+from ..jobs import Activator, RunCoroutine
 from ..model import Claim, JobRecord, Lease, Outcome, ServerRecord
+from ..registry import JobRegistry
 from ..retry import RetryPolicy, decode_policy
-from ..storage.sqlite import SqliteJobStorage
+from ..storage import JobStorage
 from .attempt import Attempt
 from .performer import DefinedTask, Scope, build
 from .recording import RecordingHuey
@@ -56,7 +57,7 @@ class JobHuey(RecordingHuey):
     def __init__(
         self,
         name: str,
-        storage: SqliteJobStorage,
+        storage: JobStorage,
         *,
         jobs: JobRegistry | None = None,
         queues: tuple[str, ...] = ("default",),

@@ -12,9 +12,9 @@ from huey.constants import EmptyData
 from huey.signals import SIGNAL_ENQUEUED, SIGNAL_SCHEDULED
 from msgspec import structs
 
-from ..jobs import JobRegistry
 from ..model import JobPriority, JobQuery, JobRecord, JobState, new_job_id
-from ..storage.sqlite import SqliteJobStorage
+from ..registry import JobRegistry
+from ..storage import JobStorage
 from .attempt import Attempt
 from .serializer import JsonSerializer
 
@@ -30,7 +30,7 @@ class RecordingHuey(Huey):  # type: ignore[misc]
     """
 
     def __init__(
-        self, name: str, storage: SqliteJobStorage, *, jobs: JobRegistry | None, default_queue: str, **options: Any
+        self, name: str, storage: JobStorage, *, jobs: JobRegistry | None, default_queue: str, **options: Any
     ) -> None:
         self.jobs = JobRegistry() if jobs is None else jobs
         self.default_queue = default_queue
@@ -40,7 +40,7 @@ class RecordingHuey(Huey):  # type: ignore[misc]
         super().__init__(name, storage_class=lambda *_, **__: storage, **options)
 
     @property
-    def records(self) -> SqliteJobStorage:
+    def records(self) -> JobStorage:
         """The storage with the job records, also while Huey's immediate mode keeps its own data in memory."""
         return self._records
 

@@ -20,7 +20,7 @@ def open_storage(
     folder: str = "",
     retention: Retention = DEFAULT_RETENTION,
     clock: Callable[[], float] = time.time,
-) -> SqliteJobStorage:
+) -> JobStorage:
     """Open the storage that a URL names.
 
     :param url: ``sqlite:///file.db`` below ``folder``, ``sqlite:////absolute/file.db``, or ``memory://``,

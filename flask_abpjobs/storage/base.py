@@ -24,6 +24,7 @@ from ..model import (
     LogLine,
     Outcome,
     QueueRecord,
+    RecurringRecord,
     ServerRecord,
     StateEntry,
     TenantScope,
@@ -39,7 +40,7 @@ MAX_LOG_LINES = 1000
 MAX_HISTORY = 200
 """Newest state entries kept per job."""
 BATCH = 100
-"""The most jobs that one step of a sweep moves."""
+"""The most jobs that one step moves."""
 
 
 class JobStorage(ABC):
@@ -53,7 +54,20 @@ class JobStorage(ABC):
     def add(self, record: JobRecord) -> bool:
         """Create a job in ``record.state`` (enqueued, scheduled or awaiting).
 
-        :returns: ``False`` when a job of that id exists already; it is left as it is.
+        An awaiting job whose parent has ended already goes on as :meth:`start_children` says, in the same step.
+
+        :returns: ``False`` when a job of that id exists already, or a job that holds its ``unique_key``; that one is
+            left as it is, and nothing is added.
+        :raises JobNotFoundError: the parent of an awaiting job does not exist; nothing is added.
+        """
+
+    @abstractmethod
+    def add_many(self, records: Sequence[JobRecord]) -> list[str]:
+        """Create up to :data:`BATCH` jobs in one step, each as :meth:`add` does.
+
+        :returns: for each record the id of the job that is kept: its own, or that of the job holding its unique key.
+        :raises JobNotFoundError: the parent of one does not exist; none is added.
+        :raises ValueError: there are more than :data:`BATCH`.
         """
 
     @abstractmethod
@@ -61,6 +75,11 @@ class JobStorage(ABC):
         """Give the first ready job to a worker: ENQUEUED -> PROCESSING, ``attempt`` + 1, ``fence`` + 1.
 
         Queues are served in the order of ``claim.queues``; inside a queue the higher priority, then the longer wait.
+        A paused queue is passed over. On the way, up to :data:`BATCH` jobs are set aside:
+
+        * one whose ``begin_before`` has passed goes to DELETED;
+        * one whose ``concurrency_key`` has no free slot is parked: it stays ENQUEUED, its ``reason`` says what it waits
+          for, and it is ready again when a running job of the key ends. No worker waits with it.
 
         :returns: ``None`` when nothing is ready, or when the server is not announced (any more).
         """
@@ -104,6 +123,8 @@ class JobStorage(ABC):
     ) -> JobRecord:
         """Put a job that is not running into its queue: ``expected`` -> ENQUEUED, retries counted anew.
 
+        It takes its ``unique_key`` again if no other job holds it.
+
         :raises JobNotFoundError: no such job in this tenant scope.
         :raises StateChangedError: the job is in none of the expected states.
         """
@@ -128,7 +149,59 @@ class JobStorage(ABC):
 
     @abstractmethod
     def prune(self) -> int:
-        """Remove finished jobs whose ``expires_at`` has passed."""
+        """Remove finished jobs whose retention is over, and the oldest of those above a count.
+
+        Jobs that still await a removed job are deleted: their parent did not end as they need it.
+        """
+
+    @abstractmethod
+    def start_children(self) -> int:
+        """Let the jobs go on that awaited a job which has succeeded or been deleted.
+
+        As ``parent_on`` says: AWAITING -> ENQUEUED, with a ``delay`` or a future ``due_at`` SCHEDULED; else DELETED.
+        The step that ends a job does it for its first children; this sweep for what is left.
+        """
+
+    @abstractmethod
+    def purge(self, queue: str, *, reason: str, by: str | None = None) -> int:
+        """Delete jobs that wait in a queue: ENQUEUED -> DELETED."""
+
+    # Queues
+
+    @abstractmethod
+    def pause(self, queue: str) -> None:
+        """Let no worker of any server claim from a queue. Enqueueing goes on. Pausing twice is pausing once."""
+
+    @abstractmethod
+    def resume(self, queue: str) -> None:
+        """Undo :meth:`pause`, and wake the workers."""
+
+    # Recurring jobs
+
+    @abstractmethod
+    def put_recurring(self, record: RecurringRecord, jobs: Sequence[JobRecord] = ()) -> bool:
+        """Write a recurring job, and add up to :data:`BATCH` jobs, in one step. A job that exists is left as it is.
+
+        :param record: its ``version`` is the one that was read, 0 for a new one; it is stored with the next number.
+        :returns: ``False`` when the stored version is another; nothing is changed.
+        """
+
+    @abstractmethod
+    def remove_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> bool:
+        """Remove a recurring job; its jobs stay. ``False``: there was none in this tenant scope."""
+
+    @abstractmethod
+    def find_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> RecurringRecord | None:
+        """Return a recurring job, ``None`` when there is none in this tenant scope."""
+
+    @abstractmethod
+    def list_recurring(self, *, tenant: TenantScope = ANY_TENANT) -> list[RecurringRecord]:
+        """Return the recurring jobs by id."""
+
+    @abstractmethod
+    def due_recurring(self) -> list[RecurringRecord]:
+        """Return up to :data:`BATCH` recurring jobs that are not paused and whose ``next_at`` has come, longest due
+        first."""
 
     # Servers
 
@@ -194,7 +267,7 @@ class JobStorage(ABC):
 
     @abstractmethod
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
-        """Return the queues that have jobs or listeners, by name."""
+        """Return the queues that have waiting jobs or listeners, or are paused, by name."""
 
     @abstractmethod
     def servers(self) -> list[ServerRecord]:
@@ -209,6 +282,10 @@ class JobStorage(ABC):
         """Return kind, version and place of the storage for people, without credentials."""
 
     @abstractmethod
+    def warnings(self) -> list[str]:
+        """Return what in the settings of the storage's server endangers jobs, in words."""
+
+    @abstractmethod
     def check(self) -> list[str]:
         """Compare counters, indexes and records by a full scan and return each inconsistency in words."""
 
@@ -216,7 +293,10 @@ class JobStorage(ABC):
 
     @abstractmethod
     def wait(self, timeout: float) -> None:
-        """Return as soon as a job may have become ready, at the latest after ``timeout`` seconds."""
+        """Return as soon as a job may have become ready, at the latest after ``timeout`` seconds.
+
+        It waits for the queues of this thread's last :meth:`claim`; without one, for any change, and may return often.
+        """
 
     @abstractmethod
     def wake(self) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 from huey import SqliteHuey
 
 from flask_abpjobs.engine import open_huey
-from flask_abpjobs.jobs import DEFAULT_OPTIONS
 from flask_abpjobs.manager import HueyJobManager
+from flask_abpjobs.options import DEFAULT_OPTIONS
 
 Make = Callable[[Path], Any]
 

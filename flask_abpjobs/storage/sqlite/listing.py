@@ -7,7 +7,8 @@ import sqlite3
 from itertools import islice
 from typing import Any, Final
 
-from ...model import AnyTenant, JobPage, JobQuery, JobState, decode_cursor, encode_cursor
+from ...cursors import decode_cursor, encode_cursor, no_cursor
+from ...model import AnyTenant, JobPage, JobQuery, JobState
 from . import rows
 
 MAX_LIMIT: Final = 1000
@@ -27,7 +28,7 @@ class Listing:
         self._app = app
         self._query = query
         cursor = query.after or query.before
-        self._place = None if cursor is None else decode_cursor(cursor)
+        self._place = None if cursor is None else _place(cursor)
         self._is_backward = query.before is not None
         self._is_descending = query.newest_first != self._is_backward
 
@@ -89,5 +90,12 @@ class Listing:
         return cursor.execute(sql, (*parameters, query.limit + 1)).fetchall()
 
 
+def _place(cursor: str) -> tuple[float, int]:
+    at, sequence = decode_cursor(cursor)
+    if not sequence.isdecimal() or len(sequence) > 18:
+        raise no_cursor(cursor)
+    return at, int(sequence)
+
+
 def _cursor_of(row: sqlite3.Row) -> str:
-    return encode_cursor(row["state_at"], row["sequence"])
+    return encode_cursor(row["state_at"], str(row["sequence"]))
