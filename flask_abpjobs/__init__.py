@@ -7,7 +7,7 @@ from .access import (
     LocalRequestsOnlyFilter,
 )
 from .config import JobsConfig
-from .context import JobCancelledError, JobContext, current_job, current_tenant, tenant_scope
+from .context import JobCancelledError, JobContext, JobTimeoutError, current_job, current_tenant, tenant_scope
 from .dashboard import DashboardOptions
 from .errors import (
     AbpJobsError,
@@ -22,10 +22,11 @@ from .errors import (
 )
 from .extension import AbpJobs
 from .jobs import AsyncBackgroundJob, BackgroundJob
-from .manager import BackgroundJobManager, HueyJobManager
-from .model import ANY_TENANT, JobPriority, JobProgress, JobQuery, JobRecord, JobState, StateEntry
+from .manager import BackgroundJobManager, HueyJobManager, InlineJobManager, NullJobManager
+from .model import ANY_TENANT, JobPriority, JobProgress, JobQuery, JobRecord, JobState, Retention, StateEntry
 from .registry import JobRegistry
 from .retry import RetryPolicy
+from .signals import job_enqueued, job_failed, job_state_changed
 from .storage import JobStorage
 from .version import __version__ as __version__
 
@@ -44,6 +45,7 @@ __all__ = [
     "DashboardContext",
     "DashboardOptions",
     "HueyJobManager",
+    "InlineJobManager",
     "JobCancelledError",
     "JobContext",
     "JobNotFoundError",
@@ -54,8 +56,11 @@ __all__ = [
     "JobRegistry",
     "JobState",
     "JobStorage",
+    "JobTimeoutError",
     "JobsConfig",
     "LeaseLostError",
+    "NullJobManager",
+    "Retention",
     "LocalRequestsOnlyFilter",
     "RetryPolicy",
     "StateChangedError",
@@ -64,5 +69,8 @@ __all__ = [
     "UnknownJobError",
     "current_job",
     "current_tenant",
+    "job_enqueued",
+    "job_failed",
+    "job_state_changed",
     "tenant_scope",
 ]

@@ -60,6 +60,20 @@ class Parameters:
         """The parameters' names, in their order."""
         return tuple(self._types)
 
+    @property
+    def json_names(self) -> frozenset[str] | None:
+        """The parameters' names as JSON has them, ``None`` where the type itself decides what it reads."""
+        if isinstance(self.type, type) and issubclass(self.type, msgspec.Struct):
+            return frozenset(self.type.__struct_encode_fields__)
+        return None if hasattr(self.type, "model_fields") else frozenset(self._types)
+
+    def given(self, value: Any) -> dict[str, Any]:
+        """Return the arguments by name; those that were left out are missing."""
+        if isinstance(value, Mapping):
+            return dict(value)
+        values = ((name, getattr(value, name, msgspec.UNSET)) for name in self._types)
+        return {name: argument for name, argument in values if argument is not msgspec.UNSET}
+
     def encode(self, value: Any) -> bytes:
         """Return ``value`` as JSON, proven to be readable again.
 
@@ -104,11 +118,32 @@ class Parameters:
             if argument is msgspec.UNSET:
                 continue
             kind = type_name(annotation) if annotation is not Any else type(argument).__name__
-            if name in self._sensitive or _SECRET_NAME.search(name):
-                shown.append(Argument(name, "", kind, redacted=True))
-            else:
-                shown.append(Argument(name, source_of(argument, hidden=self._sensitive), kind))
+            shown.append(_shown(name, argument, kind, self._sensitive))
         return tuple(shown)
+
+
+class OpenParameters(Parameters):
+    """Whatever JSON object a handler is given that was registered by name only."""
+
+    def __init__(self) -> None:
+        self.type = dict
+        self._sensitive = self._untyped = frozenset()
+        self._types = {}
+        self._decoder = msgspec.json.Decoder(dict[str, Any])
+
+    @property
+    def json_names(self) -> None:
+        return None
+
+    def display(self, value: Any) -> tuple[Argument, ...]:
+        some = list(value.items())[:MAX_ARGUMENTS]
+        return tuple(_shown(name, argument, type(argument).__name__, self._sensitive) for name, argument in some)
+
+
+def _shown(name: str, argument: Any, kind: str, hidden: Collection[str]) -> Argument:
+    if name in hidden or _SECRET_NAME.search(name):
+        return Argument(name, "", kind, redacted=True)
+    return Argument(name, source_of(argument, hidden=hidden), kind)
 
 
 def parameters_of(function: Callable[..., Any], *, sensitive: Collection[str] = ()) -> Parameters:

@@ -13,6 +13,7 @@ import msgspec
 
 from .errors import ConfigError
 from .model import Retention
+from .retry import RetryPolicy
 
 PREFIX: Final = "ABPJOBS_"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
@@ -35,6 +36,10 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
     embedded_worker: bool = False
     queues: tuple[str, ...] = ("default",)
     default_queue: str = "default"
+    queue_prefix: str = ""
+    manager: str = ""
+    default_retry: RetryPolicy | None = None
+    capture_logs: bool = False
     workers: int = msgspec.field(default_factory=default_workers)
     worker_type: str = "thread"
     heartbeat_seconds: float = 5.0
@@ -43,6 +48,9 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
     succeeded_retention_seconds: float | None = 86_400.0
     deleted_retention_seconds: float | None = 86_400.0
     failed_retention_seconds: float | None = None
+    succeeded_retention_count: int | None = None
+    deleted_retention_count: int | None = None
+    failed_retention_count: int | None = None
     dashboard_path: str = "/jobs"
     dashboard_title: str = "Background jobs"
     dashboard_poll_seconds: float = 2.0
@@ -87,7 +95,15 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
             succeeded=kept(self.succeeded_retention_seconds),
             deleted=kept(self.deleted_retention_seconds),
             failed=kept(self.failed_retention_seconds),
+            max_succeeded=self.succeeded_retention_count,
+            max_deleted=self.deleted_retention_count,
+            max_failed=self.failed_retention_count,
         )
+
+    @property
+    def served_queues(self) -> tuple[str, ...]:
+        """The queues to serve by their full names, with the prefix."""
+        return tuple(self.queue_prefix + queue for queue in self.queues)
 
     def _check(self) -> None:
         def require(is_right: bool, field: str, advice: str) -> None:
@@ -102,6 +118,15 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
         for queue in self.queues:
             require(bool(QUEUE_PATTERN.match(queue)), "queues", "a queue name has 1 to 64 letters, digits and _ . -")
         require(bool(QUEUE_PATTERN.match(self.default_queue)), "default_queue", "use 1 to 64 letters, digits and _ . -")
+        is_prefix = not self.queue_prefix or (
+            bool(QUEUE_PATTERN.match(self.queue_prefix)) and len(self.queue_prefix) <= 32
+        )
+        require(is_prefix, "queue_prefix", "use at most 32 letters, digits and _ . -")
+        for name in (*self.served_queues, self.queue_prefix + self.default_queue):
+            require(len(name) <= 64, "queue_prefix", f"the queue {name} has more than 64 characters with it")
+        module, colon, name = self.manager.partition(":")
+        is_class = not self.manager or bool(module and colon and name.isidentifier())
+        require(is_class, "manager", 'name a class as "package.module:Class"')
         require(0.1 <= self.heartbeat_seconds <= 3600, "heartbeat_seconds", "use 0.1 to 3600 seconds")
         require(
             self.server_timeout_seconds >= 2 * self.heartbeat_seconds,
@@ -113,6 +138,8 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
             seconds = getattr(self, f"{state}_retention_seconds")
             is_time = seconds is None or 0 <= seconds <= MAX_RETENTION
             require(is_time, f"{state}_retention_seconds", "use seconds, or None for ever")
+            most = getattr(self, f"{state}_retention_count")
+            require(most is None or most >= 0, f"{state}_retention_count", "use a number of jobs, or None for no limit")
         require(
             is_mount(self.dashboard_path),
             "dashboard_path",

@@ -21,6 +21,10 @@ class JobCancelledError(AbpJobsError):
     """Raised by :meth:`JobContext.raise_if_cancelled`: nobody waits for this attempt any more."""
 
 
+class JobTimeoutError(JobCancelledError):
+    """An attempt has run longer than its job's ``timeout``. It fails, and is tried again as the retry policy says."""
+
+
 class Reporter(Protocol):
     """Where a running job's words go."""
 
@@ -30,13 +34,16 @@ class Reporter(Protocol):
 
     def is_cancelled(self) -> bool: ...
 
+    def is_overdue(self) -> bool: ...
+
 
 class JobContext:
     """The running job, as :data:`current_job` shows it."""
 
-    def __init__(self, record: JobRecord, reporter: Reporter) -> None:
+    def __init__(self, record: JobRecord, reporter: Reporter, *, captures_logs: bool = False) -> None:
         self._record = record
         self._reporter = reporter
+        self.captures_logs = captures_logs
 
     @property
     def id(self) -> str:
@@ -99,15 +106,22 @@ class JobContext:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the job was deleted, or given to another worker, while it runs. Asks at most every two seconds."""
-        return self._reporter.is_cancelled()
+        """Whether nobody waits for this attempt any more.
+
+        The job was deleted or given to another worker, which is asked at most every two seconds; or the attempt has run
+        longer than the job's timeout.
+        """
+        return self._reporter.is_overdue() or self._reporter.is_cancelled()
 
     def raise_if_cancelled(self) -> None:
         """Leave the job when it is cancelled.
 
-        :raises JobCancelledError: it is.
+        :raises JobTimeoutError: the attempt has run longer than the job's timeout.
+        :raises JobCancelledError: the job was deleted or given to another worker.
         """
-        if self.is_cancelled:
+        if self._reporter.is_overdue():
+            raise JobTimeoutError(f"Job {self.id} has run longer than its timeout.")
+        if self._reporter.is_cancelled():
             raise JobCancelledError(f"Job {self.id} was cancelled.")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, Final, ParamSpec, TypeVar, overload
@@ -23,11 +24,12 @@ from .engine import JobHuey
 from .engine.performer import build
 from .errors import AbpJobsError, ConfigError
 from .jobs import Activator, FunctionJob, JobCall, JobDefinition, bind_class
-from .manager import HueyJobManager
-from .model import JobPriority, JobRecord, JobState
+from .manager import BackgroundJobManager, HueyJobManager, ManagerSetup
+from .model import JobError, JobPriority, JobRecord, JobState, Retention
 from .options import JobOptions
 from .registry import JobRegistry
 from .retry import RetryPolicy
+from .signals import job_failed, tell, tell_change
 from .storage import JobStorage, open_storage
 from .version import __version__
 
@@ -49,7 +51,10 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     jobs: AbpJobs
     config: JobsConfig
     huey: JobHuey
-    manager: HueyJobManager
+    manager: BackgroundJobManager
+    """Enqueues jobs: the provider that ``ABPJOBS_MANAGER`` names."""
+    stored: HueyJobManager
+    """Acts on the jobs in the app's storage."""
     dashboards: list[str]
     """Names of the mounted dashboards' blueprints."""
 
@@ -95,8 +100,15 @@ class AbpJobs:
         *,
         name: str | None = ...,
         queue: str | None = ...,
-        priority: JobPriority = ...,
+        priority: JobPriority | None = ...,
         retry: RetryPolicy | None = ...,
+        timeout: timedelta | float | None = ...,
+        expires: timedelta | float | None = ...,
+        max_concurrent: int | None = ...,
+        concurrency_key: str | None = ...,
+        unique_key: str | None = ...,
+        unique_for: timedelta | float | None = ...,
+        retention: Retention | timedelta | None = ...,
         display_name: str | None = ...,
         sensitive: Collection[str] = ...,
     ) -> _JobDecorator: ...
@@ -107,7 +119,18 @@ class AbpJobs:
         :param name: by default the qualified name of the function, or of the class's argument type.
         :param queue: by default ``ABPJOBS_DEFAULT_QUEUE``.
         :param priority: higher runs first inside a queue.
-        :param retry: by default Hangfire's policy, see :class:`RetryPolicy`.
+        :param retry: by default ``ABPJOBS_DEFAULT_RETRY``, and without it Hangfire's policy, see :class:`RetryPolicy`.
+        :param timeout: seconds, or a timedelta, that one attempt may take. A worker process or greenlet ends it then;
+            a thread cannot: the job has to ask ``current_job.is_cancelled``.
+        :param expires: seconds, or a timedelta, after which a job that no worker has begun is deleted.
+        :param max_concurrent: how many jobs of one ``concurrency_key`` may run at once, over all servers. The others
+            stay in the queue without holding a worker.
+        :param concurrency_key: by default the job's name; fields in braces are arguments, and ``{tenant_id}``.
+        :param unique_key: of the jobs of one key (and name, and tenant) only the first is kept until it has ended; a
+            second enqueue returns its id. Fields as in ``concurrency_key``.
+        :param unique_for: seconds, or a timedelta, for which the key stays taken even if the job ends before.
+        :param retention: how long the finished job is kept, see :class:`Retention`; a timedelta is for one that has
+            succeeded or was deleted.
         :param display_name: how pages call the job.
         :param sensitive: parameters whose values are never shown. Those named like secrets are not shown anyway.
         :raises ConfigError: the name or argument type is taken, or a setting is not of the right form.
@@ -115,6 +138,17 @@ class AbpJobs:
         """
         decorator = _JobDecorator(self, settings)
         return decorator if target is None else decorator(target)
+
+    def register_handler(self, name: str, handler: Callable[[dict[str, Any]], Any], **settings: Any) -> None:
+        """Register a function for dynamic jobs: they exist by name only, and take whatever JSON object they are given.
+
+        ``jobs.manager.enqueue_by_name(name, payload)`` enqueues one; the handler is called with the payload. A job that
+        is declared under the same name wins.
+
+        :param settings: those of :meth:`job` but ``name``, ``display_name`` and ``sensitive``.
+        :raises ConfigError: the name is not usable, or a setting is not of the right form.
+        """
+        self.registry.register_handler(name, handler, **settings)
 
     def activator(self, build: Activator) -> Activator:
         """Plug in the function that builds an object of a job class: ``build(job_class)``."""
@@ -150,13 +184,27 @@ class AbpJobs:
             config.name,
             storage,
             jobs=self.registry,
-            queues=config.queues,
-            default_queue=config.default_queue,
+            queues=config.served_queues,
+            default_queue=config.queue_prefix + config.default_queue,
+            queue_prefix=config.queue_prefix,
+            default_retry=config.default_retry,
+            captures_logs=config.capture_logs,
+            tell=_teller(app),
             scope=_scope_of(app),
             activator=self._activate,
         )
-        manager = HueyJobManager(huey, find_caller)
-        state = AppState(jobs=self, config=config, huey=huey, manager=manager, dashboards=[])
+        setup = ManagerSetup(
+            registry=self.registry,
+            config=config,
+            caller=find_caller,
+            sender=app,
+            huey=huey,
+            scope=_scope_of(app),
+            activator=self._activate,
+        )
+        stored = HueyJobManager.from_setup(setup)
+        manager = _manager_class(config.manager).from_setup(setup) if config.manager else stored
+        state = AppState(jobs=self, config=config, huey=huey, manager=manager, stored=stored, dashboards=[])
         app.extensions[KEY] = state
         app.cli.add_command(create_group())
         if config.embedded_worker and config.execution_enabled and not config.testing:
@@ -182,7 +230,7 @@ class AbpJobs:
         name = KEY if not state.dashboards else f"{KEY}_{len(state.dashboards) + 1}"
         services = DashboardServices(
             storage=state.storage,
-            manager=state.manager,
+            manager=state.stored,
             config=state.config,
             permission_checker=lambda user, permission, tenant: self._permission_checker(user, permission, tenant),
             tenant_resolver=self._tenant,
@@ -201,7 +249,7 @@ class AbpJobs:
     # The current app's
 
     @property
-    def manager(self) -> HueyJobManager:
+    def manager(self) -> BackgroundJobManager:
         """The manager of the current app."""
         return self._current.manager
 
@@ -217,11 +265,15 @@ class AbpJobs:
 
     def requeue(self, job_id: str) -> JobRecord:
         """Put a job that is not running into its queue; see :meth:`HueyJobManager.requeue`."""
-        return self.manager.requeue(job_id)
+        return self._current.stored.requeue(job_id)
 
     def delete(self, job_id: str) -> JobRecord:
         """Move a job to deleted; see :meth:`HueyJobManager.delete`."""
-        return self.manager.delete(job_id)
+        return self._current.stored.delete(job_id)
+
+    def rerun(self, job_id: str, *, arguments: Mapping[str, Any] | None = None, **options: Any) -> str:
+        """Enqueue a copy of a job and return the new job's id; see :meth:`HueyJobManager.rerun`."""
+        return self._current.stored.rerun(job_id, arguments=arguments, **options)
 
     def wait(self, job_id: str, timeout: float | timedelta = 60.0) -> JobRecord:
         """Wait for a job to end, and return it as succeeded, failed or deleted.
@@ -270,8 +322,8 @@ class AbpJobs:
         definition = self.registry.find(record.name)
         return record.name if definition is None or definition.display_name is None else definition.display_name
 
-    def _submit(self, definition: JobDefinition, value: Any, options: JobOptions) -> str:
-        return self.manager.submit(definition, value, options)
+    def _submit(self, definition: JobDefinition, values: Sequence[Any], options: JobOptions) -> list[str]:
+        return self.manager.submit(definition, values, options)
 
     def _tenant(self) -> str | None:
         tenant: Any = self._tenant_resolver()
@@ -306,6 +358,26 @@ def _is_in_command() -> bool:
     """Whether a command of ``flask`` other than ``run`` loads the app, which then serves nothing."""
     context = click.get_current_context(silent=True)
     return context is not None and context.info_name != "run"
+
+
+def _teller(app: Flask) -> Callable[[JobRecord, JobState, str | None, JobError | None], None]:
+    def tell_what_became(job: JobRecord, state: JobState, reason: str | None, error: JobError | None) -> None:
+        tell_change(app, job, state, reason)
+        if state is JobState.FAILED:
+            tell(job_failed, app, job=job, error=error)
+
+    return tell_what_became
+
+
+def _manager_class(path: str) -> type[BackgroundJobManager]:
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ConfigError(f"ABPJOBS_MANAGER is {path!r}: {module} cannot be imported: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, BackgroundJobManager)):
+        raise ConfigError(f"ABPJOBS_MANAGER is {path!r}: that is no class derived from BackgroundJobManager.")
+    return found
 
 
 def _scope_of(app: Flask) -> Callable[[], AbstractContextManager[Any]]:

@@ -6,16 +6,14 @@ import asyncio
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from .arguments import Parameters, type_name
 from .errors import ArgumentsError, UnknownJobError
-from .model import JobPriority
 from .options import DEFAULT_OPTIONS, JobOptions
-from .retry import RetryPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,9 +29,10 @@ class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
     target: Callable[..., Any]
     """The function, or the job class."""
     parameters: Parameters
-    queue: str | None = None
-    priority: JobPriority = JobPriority.NORMAL
-    retry: RetryPolicy | None = None
+    call: inspect.Signature | None = None
+    """The function's; ``None`` where the one argument is the value itself."""
+    options: JobOptions = DEFAULT_OPTIONS
+    """What the declaration says, where an enqueue says nothing."""
     display_name: str | None = None
 
     @property
@@ -44,23 +43,23 @@ class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def signature(self) -> str:
         """The call as one writes it."""
-        if self.is_class:
+        if self.call is None:
             return f"{self.name}({type_name(self.parameters.type)})"
-        return f"{self.name}{_written(inspect.signature(self.target))}"
+        return f"{self.name}{_written(self.call)}"
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
         """Return the arguments of a call as one value.
 
         :raises ArgumentsError: they do not fit the signature.
         """
-        if self.is_class:
+        if self.call is None:
             if len(args) != 1 or kwargs:
                 raise ArgumentsError(f"{self.signature} takes one argument of type {type_name(self.parameters.type)}.")
             if type(args[0]) is not self.parameters.type and not typing.is_typeddict(self.parameters.type):
                 raise ArgumentsError(f"{self.signature} cannot take {type_name(type(args[0]))}.")
             return args[0]
         try:
-            bound = inspect.signature(self.target).bind(*args, **kwargs)
+            bound = self.call.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentsError(f"{self.signature}: {error}.") from error
         return self.parameters.type(**bound.arguments)
@@ -84,23 +83,27 @@ class JobDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
         :param run_coroutine: runs the coroutine of an async job to its end.
         """
-        if self.is_class:
-            result = activator(typing.cast("type[Any]", self.target)).execute(value)
-        else:
-            given = {name: getattr(value, name) for name in value.__struct_fields__}
-            given = {name: argument for name, argument in given.items() if argument is not msgspec.UNSET}
+        if self.call is not None:
+            given = self.parameters.given(value)
             positional = [
                 given.pop(parameter.name)
-                for parameter in inspect.signature(self.target).parameters.values()
+                for parameter in self.call.parameters.values()
                 if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in given
             ]
             result = self.target(*positional, **given)
+        elif self.is_class:
+            result = activator(typing.cast("type[Any]", self.target)).execute(value)
+        else:
+            result = self.target(value)
         if inspect.iscoroutine(result):
             return run_coroutine(result)
         return result
 
 
-Submit = Callable[[JobDefinition, Any, JobOptions], str]
+class Submit(Protocol):
+    """Hands bound calls of a job to the manager of the current app, and returns the ids."""
+
+    def __call__(self, definition: JobDefinition, values: Sequence[Any], options: JobOptions) -> list[str]: ...
 
 
 class JobCall(Generic[P]):
@@ -119,8 +122,9 @@ class JobCall(Generic[P]):
     def using(self, **options: Any) -> JobCall[P]:
         """Return a copy with other settings.
 
-        :param options: ``queue``, ``priority``, ``delay`` (seconds or timedelta), ``eta`` (aware datetime), ``tenant``,
-            ``retry`` (a :class:`RetryPolicy`).
+        :param options: the settings of the job's declaration but its name, and: ``delay`` (seconds or timedelta),
+            ``eta`` (aware datetime), ``tenant`` (``None``: of no tenant), ``after`` (the id of a job that this one
+            awaits) with ``on`` (which end of it: ``succeeded``, ``deleted``, or ``finished``: both).
         :raises ConfigError: an unknown setting, or a value that does not fit.
         """
         return JobCall(self.definition, self._submit, self._options.changed(**options))
@@ -129,9 +133,30 @@ class JobCall(Generic[P]):
         """Put a call into the queue of the current app and return the new job's id.
 
         :raises ArgumentsError: the arguments do not fit; nothing is stored.
+        :raises JobNotFoundError: the job to be awaited does not exist; nothing is stored.
         :raises StorageError: the storage did not take the job.
         """
-        return self._submit(self.definition, self.definition.bind(*args, **kwargs), self._options)
+        return self._submit(self.definition, (self.definition.bind(*args, **kwargs),), self._options)[0]
+
+    def map(self, items: Iterable[Any]) -> list[str]:
+        """Put many calls into the queue, a hundred in one step, and return the new jobs' ids in the same order.
+
+        All arguments are checked before anything is stored. Should the storage fail between two steps, the jobs of the
+        steps before it are there.
+
+        :param items: each a tuple of positional arguments, a mapping of keyword arguments, or one bare value.
+
+        Raises as :meth:`enqueue` does.
+        """
+        values = [self._bound(item) for item in items]
+        return self._submit(self.definition, values, self._options)
+
+    def _bound(self, item: Any) -> Any:
+        if isinstance(item, tuple):
+            return self.definition.bind(*item)
+        if isinstance(item, Mapping) and self.definition.call is not None:
+            return self.definition.bind(**item)
+        return self.definition.bind(item)
 
     def __repr__(self) -> str:
         return f"<job {self.definition.signature}>"
@@ -161,6 +186,11 @@ class JobBase(ABC, Generic[Args]):
     def enqueue(cls, args: Args) -> str:
         """Put the job into the queue of the current app; see :meth:`JobCall.enqueue`."""
         return cls._registered().enqueue(args)
+
+    @classmethod
+    def map(cls, items: Iterable[Args]) -> list[str]:
+        """Put many jobs into the queue; see :meth:`JobCall.map`."""
+        return cls._registered().map(items)
 
     @classmethod
     def using(cls, **options: Any) -> JobCall[Any]:

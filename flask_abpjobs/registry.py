@@ -9,12 +9,10 @@ import typing
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, TypeVar
 
-from .arguments import Parameters, parameters_of, type_name
+from .arguments import OpenParameters, Parameters, parameters_of, type_name
 from .errors import ArgumentsError, ConfigError, UnknownJobError
 from .jobs import JobBase, JobDefinition
-from .model import JobPriority
-from .options import JobOptions
-from .retry import RetryPolicy
+from .options import DEFAULT_OPTIONS, OF_ONE_ENQUEUE, JobOptions, check_key
 
 MAX_NAME: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9_.<>:-]+\Z")
@@ -26,6 +24,8 @@ class JobRegistry:
     def __init__(self) -> None:
         self._by_name: dict[str, JobDefinition] = {}
         self._by_type: dict[Any, JobDefinition] = {}
+        self._handlers: set[str] = set()
+        """Names of which only a handler is known."""
 
     def __iter__(self) -> Iterator[JobDefinition]:
         return iter(sorted(self._by_name.values(), key=lambda definition: definition.name))
@@ -35,18 +35,17 @@ class JobRegistry:
         target: Callable[..., Any],
         *,
         name: str | None = None,
-        queue: str | None = None,
-        priority: JobPriority = JobPriority.NORMAL,
-        retry: RetryPolicy | None = None,
         display_name: str | None = None,
         sensitive: Collection[str] = (),
+        **settings: Any,
     ) -> JobDefinition:
         """Register a function or a job class.
 
+        :param settings: fields of :class:`~flask_abpjobs.options.JobOptions`.
         :raises ConfigError: the name or the argument type is taken, or a setting is not of the right form.
         :raises ArgumentsError: the parameters cannot be carried as JSON.
         """
-        args_type = None
+        args_type = call = None
         sensitive = (sensitive,) if isinstance(sensitive, str) else sensitive
         if isinstance(target, type):
             args_type = _args_type(target)
@@ -56,26 +55,43 @@ class JobRegistry:
             raise ConfigError(f"{target!r:.100} is neither a function nor a class: decorate the function itself.")
         else:
             parameters = parameters_of(target, sensitive=sensitive)
+            call = inspect.signature(target)
             name = name or f"{target.__module__}.{target.__qualname__}"
-        if not _NAME.match(name) or len(name) > MAX_NAME:
-            raise ConfigError(
-                f"The job name {name!r:.100} is not usable: use 1 to {MAX_NAME} letters, digits and _ . : -"
-            )
-        JobOptions().changed(queue=queue, priority=priority, retry=retry)
+        _check_name(name)
+        options = _declared(settings, parameters)
         definition = JobDefinition(
             name=name,
             target=target,
             parameters=parameters,
-            queue=queue,
-            priority=priority,
-            retry=retry,
+            call=call,
+            options=options,
             display_name=display_name,
         )
         self._refuse_duplicates(definition, args_type)
         self._by_name[name] = definition
+        self._handlers.discard(name)
         if args_type is not None:
             self._by_type[args_type] = definition
         return definition
+
+    def register_handler(self, name: str, handler: Callable[[dict[str, Any]], Any], **settings: Any) -> None:
+        """Register a function for jobs that exist by name only; it is called with the payload, a dict.
+
+        A job that is declared under the same name wins. Registering again replaces the handler.
+
+        :param settings: fields of :class:`~flask_abpjobs.options.JobOptions`.
+        :raises ConfigError: the name is not usable, or a setting is not of the right form.
+        """
+        if not callable(handler):
+            raise ConfigError(f"The handler of {name!r:.100} is {handler!r:.100}: give a function of one argument.")
+        parameters = OpenParameters()
+        _check_name(name)
+        definition = JobDefinition(
+            name=name, target=handler, parameters=parameters, options=_declared(settings, parameters)
+        )
+        if name not in self._by_name or name in self._handlers:
+            self._by_name[name] = definition
+            self._handlers.add(name)
 
     def find(self, name: str) -> JobDefinition | None:
         """Return the job of that name, or ``None``."""
@@ -109,7 +125,7 @@ class JobRegistry:
 
     def _refuse_duplicates(self, definition: JobDefinition, args_type: Any) -> None:
         other = self._by_name.get(definition.name)
-        if other is not None:
+        if other is not None and definition.name not in self._handlers:
             raise ConfigError(
                 f"Two jobs have the name {definition.name}: {_place(other.target)} and {_place(definition.target)}. "
                 "Give one of them another with @jobs.job(name=...)."
@@ -120,6 +136,22 @@ class JobRegistry:
                 f"Two job classes take {type_name(args_type)}: {_place(other.target)} and {_place(definition.target)}. "
                 "The type of the arguments names the job, so each needs a type of its own."
             )
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.match(name) or len(name) > MAX_NAME:
+        raise ConfigError(f"The job name {name!r:.100} is not usable: use 1 to {MAX_NAME} letters, digits and _ . : -")
+
+
+def _declared(settings: dict[str, Any], parameters: Parameters) -> JobOptions:
+    misplaced = sorted(OF_ONE_ENQUEUE & settings.keys())
+    if misplaced:
+        raise ConfigError(f"{', '.join(misplaced)} is of one enqueue, not of the job: give it to using(...).")
+    options = DEFAULT_OPTIONS.changed(**settings)
+    for key in (options.unique_key, options.concurrency_key):
+        if key is not None:
+            check_key(key, parameters.names)
+    return options
 
 
 def _args_type(job_class: type) -> Any:

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -33,8 +33,18 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """By what the delay of an exponential policy grows."""
     timeout: float | None = None
     """Seconds from when the job first became due, after which an exponential policy gives up."""
+    on: Sequence[Any] = ()
+    """Only these exceptions, given as classes or full names, and their subclasses are tried again; empty: all."""
+    except_on: Sequence[Any] = ()
+    """These exceptions and their subclasses are not tried again."""
+    on_exceeded: Literal["fail", "delete"] = "fail"
+    """What becomes of a job whose retries are used up."""
 
     def __post_init__(self) -> None:
+        for name in ("on", "except_on"):
+            msgspec.structs.force_setattr(self, name, _names_of(name, getattr(self, name)))
+        if self.on_exceeded not in ("fail", "delete"):
+            raise ConfigError(f'RetryPolicy: on_exceeded is {self.on_exceeded!r:.50}; use "fail" or "delete".')
         if self.delays is not None:
             msgspec.structs.force_setattr(self, "delays", tuple(float(delay) for delay in self.delays))
             msgspec.structs.force_setattr(self, "attempts", len(self.delays or ()))
@@ -50,17 +60,29 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"RetryPolicy.exponential: timeout is {self.timeout}; use seconds, at least 0.")
 
     @classmethod
-    def none(cls) -> RetryPolicy:
-        """Return the policy that never tries again."""
-        return cls(attempts=0)
+    def none(cls, **options: Any) -> RetryPolicy:
+        """Return the policy that never tries again.
+
+        :param options: ``on_exceeded``.
+        """
+        return cls(attempts=0, **options)
 
     @classmethod
-    def exponential(cls, first: float = 60.0, factor: float = 2.0, timeout: float = 172_800.0) -> RetryPolicy:
+    def exponential(
+        cls, first: float = 60.0, factor: float = 2.0, timeout: float = 172_800.0, **options: Any
+    ) -> RetryPolicy:
         """Return ABP's policy: ``first * factor**(n-1)`` seconds before retry n, until ``timeout`` seconds have passed.
 
         With the defaults the twelfth attempt, 34 hours after the first, is the last.
+
+        :param options: ``on``, ``except_on``, ``on_exceeded``, and ``attempts`` for fewer than 1,000.
         """
-        return cls(attempts=1000, first=first, factor=factor, timeout=timeout)
+        return cls(**{"attempts": 1000, **options}, first=first, factor=factor, timeout=timeout)
+
+    def covers(self, error: BaseException) -> bool:
+        """Return whether an exception is one that is tried again: of its class or a class above it, by name."""
+        names = {qualified(kind) for kind in type(error).__mro__}
+        return (not self.on or not names.isdisjoint(self.on)) and names.isdisjoint(self.except_on)
 
     def next_delay(self, failures: int, age: float, *, draw: Callable[[], int] | None = None) -> float | None:
         """Return seconds to wait before the next retry, ``None`` to give up.
@@ -85,6 +107,19 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             return min(float(self.first) * float(self.factor) ** steps, MAX_DELAY)
         except OverflowError:
             return MAX_DELAY
+
+
+def qualified(kind: type) -> str:
+    """Return the name of a class with its module, without one for built-in classes."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _names_of(field: str, kinds: Any) -> tuple[str, ...]:
+    several = (kinds,) if isinstance(kinds, (str, type)) else tuple(kinds)
+    for kind in several:
+        if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigError(f"RetryPolicy: {field} names {kind!r:.100}; use exception classes or their full names.")
+    return tuple(kind if isinstance(kind, str) else qualified(kind) for kind in several)
 
 
 def encode_policy(policy: RetryPolicy) -> bytes:

@@ -38,6 +38,7 @@ class Attempt:
         """The id Huey knows the task by; the record may have another when a task was enqueued twice."""
         self.reporter = reporter
         self.began = False
+        self.is_overrun_told = False
         self.is_over = False
         """Whether the job's own code has ended: from then on Huey's writes are collected here."""
         self.is_interrupted = False
@@ -48,6 +49,7 @@ class Attempt:
         self.signal: str | None = None
         self.again_at: datetime | None = None
         self.runs_again = False
+        self.ends_deleted = False
         self.payload: bytes | None = None
         self.children: list[JobRecord] = []
         self.put: dict[str, bytes] = {}
@@ -85,6 +87,18 @@ class Attempt:
         kind = "" if self.error is None else f" after {type(self.error).__name__}"
         self.reason = f"Retry {failed} of {attempts}{kind}"
 
+    def give_up(self, retries: int) -> None:
+        """Note that the retries are used up, and that the policy wants the job deleted then."""
+        self.ends_deleted = True
+        self.reason = f"Failed after {retries} retries, and is deleted as its retry policy says"
+
+    def tell_overrun(self) -> str | None:
+        """Return a sentence about an attempt that runs longer than its timeout, once; else ``None``."""
+        if self.is_overrun_told or self.is_over or not self.reporter.is_overdue():
+            return None
+        self.is_overrun_told = True
+        return f"The attempt runs longer than its timeout of {self.reporter.timeout:g} s"
+
     def run_again_at(self, eta: datetime | None, payload: bytes) -> None:
         """Note that Huey puts the task back: at an aware time, or at once when ``eta`` is ``None``."""
         self.runs_again = True
@@ -103,6 +117,8 @@ class Attempt:
             reason = reason or _NOT_RUN.get(self.signal or "", "Cancelled by the job")
         elif state is JobState.FAILED and reason is None and error is not None:
             reason = f"{error.type.rpartition('.')[2]}: {error.message}"[:300]
+        elif state is JobState.SUCCEEDED and reason is None and self._has_overrun():
+            reason = f"Took {self.duration:.1f} s; its timeout is {self.reporter.timeout:g} s"
         return Outcome(
             state=state,
             reason=None if reason is None else storable(reason),
@@ -123,9 +139,13 @@ class Attempt:
             return JobState.ENQUEUED if self.again_at is None else JobState.SCHEDULED
         if not self.began:
             return JobState.DELETED if self.error is None else JobState.FAILED
-        if isinstance(self.error, CancelExecution):
+        if isinstance(self.error, CancelExecution) or self.ends_deleted:
             return JobState.DELETED
         return JobState.SUCCEEDED if self.error is None else JobState.FAILED
+
+    def _has_overrun(self) -> bool:
+        timeout = self.reporter.timeout
+        return timeout is not None and self.duration is not None and self.duration > timeout
 
     def _after(self, seconds: float) -> datetime:
         ran = time.monotonic() - self._started

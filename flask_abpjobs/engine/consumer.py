@@ -79,10 +79,11 @@ class JobWorker(_Child, Worker):  # type: ignore[misc]
 
 
 class JobScheduler(_Child, Scheduler):  # type: ignore[misc]
-    """Huey's scheduler, which also removes what has expired."""
+    """Huey's scheduler, which also removes what has expired and reports what runs too long."""
 
     def loop(self, now: Any = None) -> None:
         self.leave_if_orphaned()
+        self.huey.report_overruns()
         try:
             self.huey.prune()
         except StorageError:

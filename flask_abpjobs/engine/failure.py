@@ -6,6 +6,7 @@ import traceback
 from typing import Final
 
 from ..model import JobError, storable
+from ..retry import qualified
 
 MAX_MESSAGE: Final = 2_000
 MAX_TRACEBACK: Final = 65_536
@@ -13,8 +14,7 @@ MAX_TRACEBACK: Final = 65_536
 
 def describe(error: BaseException) -> JobError:
     """Return an exception as text; never fails, whatever the exception's own code does."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = qualified(type(error))
     try:
         message = str(error)
     except Exception as broken:

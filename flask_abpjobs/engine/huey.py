@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from huey.api import Task
-from huey.exceptions import CancelExecution, HueyException, RetryTask
+from huey.exceptions import CancelExecution, HueyException, RetryTask, TaskTimeout
 
+from ..context import JobTimeoutError
 from ..errors import AbpJobsError, LeaseLostError, StorageError, UnknownJobError
 from ..jobs import Activator, RunCoroutine
-from ..model import Claim, JobRecord, Lease, Outcome, ServerRecord
+from ..model import Claim, JobError, JobRecord, JobState, Lease, Outcome, ServerRecord
 from ..registry import JobRegistry
 from ..retry import RetryPolicy, decode_policy
 from ..storage import JobStorage
 from .attempt import Attempt
+from .capture import capture_logs
 from .performer import DefinedTask, Scope, build
 from .recording import RecordingHuey
 from .reporter import BufferedReporter, Pulse
@@ -30,6 +32,8 @@ from .reporter import BufferedReporter, Pulse
 MAX_SWEEPS: Final = 50
 """Batches that one tick of the scheduler moves at most, so that it never starves the heartbeat."""
 FINISH_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+Tell = Callable[[JobRecord, JobState, str | None, JobError | None], None]
 
 logger = logging.getLogger(__name__)
 worker_log = logging.getLogger("flask_abpjobs.worker")
@@ -49,6 +53,9 @@ class JobHuey(RecordingHuey):
     :param queues: the queues this process serves, in this order.
     :param default_queue: where Huey's own tasks go that name no ``queue``.
     :param default_retry: for jobs that name no policy; Huey's own tasks have Huey's ``retries``.
+    :param queue_prefix: goes before the names of queues that Huey's own tasks name.
+    :param captures_logs: whether a job's standard logging becomes its log.
+    :param tell: is told, after it is stored, what became of a job: its record, state, reason and error.
     :param scope: makes the context in which each attempt runs.
     :param activator: builds job classes.
     :param options: Huey's own.
@@ -62,7 +69,10 @@ class JobHuey(RecordingHuey):
         jobs: JobRegistry | None = None,
         queues: tuple[str, ...] = ("default",),
         default_queue: str = "default",
+        queue_prefix: str = "",
         default_retry: RetryPolicy | None = None,
+        captures_logs: bool = False,
+        tell: Tell | None = None,
         scope: Scope = nullcontext,
         activator: Activator | None = None,
         **options: Any,
@@ -75,7 +85,12 @@ class JobHuey(RecordingHuey):
         self._scope = scope
         self._activator = activator or build
         self._pulse = Pulse()
-        super().__init__(name, storage, jobs=jobs, default_queue=default_queue, **options)
+        self._captures_logs = captures_logs
+        self._tell = tell
+        self._running: set[Attempt] = set()
+        if captures_logs:
+            capture_logs()
+        super().__init__(name, storage, jobs=jobs, default_queue=default_queue, queue_prefix=queue_prefix, **options)
 
     # Taking out
 
@@ -132,23 +147,30 @@ class JobHuey(RecordingHuey):
         definition = self.jobs.find(record.name)
         if definition is not None:
             value = definition.decode(record.payload)
-            return self._begun(
-                DefinedTask(definition, record, value, self._scope, self._activator, self.run_coroutine), record
+            task = DefinedTask(
+                definition,
+                record,
+                value,
+                self._scope,
+                self._activator,
+                self.run_coroutine,
+                captures_logs=self._captures_logs,
             )
+            return self._begun(task, record)
         if record.name not in self._registry._registry:
             self.jobs.get(record.name)  # raises and says what is near
         return self._begun(self.deserialize_task(record.payload), record)
 
     def _begun(self, task: Task, record: JobRecord) -> Task:
-        attempt = self._attempt_at(record)
+        attempt = self._attempt_at(record, task.timeout)
         body = task.execute
         task.attempt = attempt
         attempt.task_id = task.id
         task.execute = lambda: self._run_body(task, attempt, body)
         return task
 
-    def _attempt_at(self, record: JobRecord) -> Attempt:
-        return Attempt(record, BufferedReporter(self._records, record, self._pulse), self._records.now())
+    def _attempt_at(self, record: JobRecord, timeout: float | None = None) -> Attempt:
+        return Attempt(record, BufferedReporter(self._records, record, self._pulse, timeout), self._records.now())
 
     def _set_aside(self, record: JobRecord, error: Exception) -> None:
         attempt = self._attempt_at(record)
@@ -172,6 +194,9 @@ class JobHuey(RecordingHuey):
             return super().execute(task, timestamp)
         self._local.attempt = attempt
         worker_log.debug("%s %s: processing, attempt %d", attempt.record.name, task.id, attempt.record.attempt)
+        if self._tell is not None:
+            self._tell(attempt.record, JobState.PROCESSING, None, None)
+        self._running.add(attempt)
         value = None
         try:
             value = super().execute(task, timestamp)
@@ -184,6 +209,7 @@ class JobHuey(RecordingHuey):
             attempt.runs_again = False
         finally:
             self._local.attempt = None
+            self._running.discard(attempt)
         if attempt.is_interrupted:
             self._release(attempt.record, "The server stopped while the job ran")
             raise KeyboardInterrupt
@@ -196,18 +222,24 @@ class JobHuey(RecordingHuey):
             return attempt.run(body, is_stopping=self.is_stopping)
         except Exception as error:
             if isinstance(task, DefinedTask):
-                self._decide_retry(task, attempt, error)
+                reason = error
+                if isinstance(error, TaskTimeout):
+                    reason = JobTimeoutError(f"The attempt took longer than its timeout of {task.timeout:g} s.")
+                    attempt.error = reason
+                self._decide_retry(task, attempt, reason)
             raise
 
     def _decide_retry(self, task: DefinedTask, attempt: Attempt, error: Exception) -> None:
         record = attempt.record
         given = None if record.retry is None else decode_policy(record.retry)
-        policy = given or task.definition.retry or self.default_retry
-        delay = policy.next_delay(record.failures + 1, _age(record, self._records.now()))
-        if isinstance(error, CancelExecution):
-            delay = None
-        elif isinstance(error, RetryTask) and error.delay is not None:
-            delay = float(error.delay)
+        policy = given or task.definition.options.retry or self.default_retry
+        delay = None
+        if isinstance(error, RetryTask) or (not isinstance(error, CancelExecution) and policy.covers(error)):
+            delay = policy.next_delay(record.failures + 1, _age(record, self._records.now()))
+            if isinstance(error, RetryTask) and error.delay is not None:
+                delay = float(error.delay)
+            if delay is None and policy.on_exceeded == "delete":
+                attempt.give_up(record.failures)
         if delay is not None:
             attempt.retry_in(delay, policy.attempts)
         # Huey counts a RetryTask as one more retry by itself
@@ -232,7 +264,9 @@ class JobHuey(RecordingHuey):
                     return None  # the lease lapses and another server takes the job back
                 threading.Event().wait(pause)
             else:
-                _tell(attempt.record, outcome)
+                _log(attempt.record, outcome)
+                if self._tell is not None:
+                    self._tell(attempt.record, outcome.state, outcome.reason, outcome.error)
                 return following
         return None
 
@@ -257,6 +291,17 @@ class JobHuey(RecordingHuey):
             return False
         return bool(super().is_revoked(task, timestamp, peek))
 
+    def report_overruns(self) -> None:
+        """Write into the log of each attempt that has run longer than its timeout that it has.
+
+        Threads cannot be stopped: the job's code has to look at ``current_job.is_cancelled``.
+        """
+        for attempt in list(self._running):
+            told = attempt.tell_overrun()
+            if told is not None:
+                attempt.reporter.log(told, "warning")
+                worker_log.warning("%s %s: %s", attempt.record.name, attempt.record.id, told)
+
     # Sweeps
 
     def read_schedule(self, timestamp: datetime | None = None) -> list[Task]:
@@ -264,6 +309,7 @@ class JobHuey(RecordingHuey):
         if self._immediate:
             return list(super().read_schedule(timestamp))
         self._sweep(self._records.promote)
+        self._sweep(self._records.start_children)
         return []
 
     def prune(self) -> None:
@@ -285,7 +331,7 @@ def _age(record: JobRecord, now: float) -> float:
     return now - (record.first_due_at or record.created_at).timestamp()
 
 
-def _tell(record: JobRecord, outcome: Outcome) -> None:
+def _log(record: JobRecord, outcome: Outcome) -> None:
     level = logging.WARNING if outcome.error is not None else logging.INFO
     if worker_log.isEnabledFor(level):
         ran = "" if outcome.duration is None else f" after {outcome.duration:.3f} s"

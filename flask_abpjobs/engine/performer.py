@@ -32,8 +32,10 @@ class DefinedTask(Task):  # type: ignore[misc]
         scope: Scope,
         activator: Activator,
         run_coroutine: RunCoroutine,
+        *,
+        captures_logs: bool = False,
     ):
-        super().__init__(id=record.id, priority=record.priority)
+        super().__init__(id=record.id, priority=record.priority, timeout=timeout_of(definition, record))
         self.name = record.name
         self.definition = definition
         self.attempt: Attempt | None = None
@@ -42,6 +44,7 @@ class DefinedTask(Task):  # type: ignore[misc]
         self._scope = scope
         self._activator = activator
         self._run_coroutine = run_coroutine
+        self._captures_logs = captures_logs
 
     def __repr__(self) -> str:
         return f"{self.name} {self.id}, attempt {self._record.attempt}"
@@ -49,11 +52,20 @@ class DefinedTask(Task):  # type: ignore[misc]
     def execute(self) -> Any:
         """Run the job in a scope of its own and keep its result as JSON."""
         assert self.attempt is not None
-        with self._scope(), job_scope(JobContext(self._record, self.attempt.reporter)):
+        context = JobContext(self._record, self.attempt.reporter, captures_logs=self._captures_logs)
+        with self._scope(), job_scope(context):
             result = self.definition.run(self._value, self._activator, self._run_coroutine)
         if result is not None:
             self.attempt.result, self.attempt.reason = _kept(encode_result(result))
         return result
+
+
+def timeout_of(definition: JobDefinition, record: JobRecord) -> float | None:
+    """Return the seconds that an attempt may take: what the enqueue said, else the job's declaration."""
+    if record.timeout is not None:
+        return record.timeout
+    timeout = definition.options.timeout
+    return None if timeout is None else timeout.total_seconds()
 
 
 def build(job_class: type[Any]) -> Any:

@@ -30,10 +30,18 @@ class RecordingHuey(Huey):  # type: ignore[misc]
     """
 
     def __init__(
-        self, name: str, storage: JobStorage, *, jobs: JobRegistry | None, default_queue: str, **options: Any
+        self,
+        name: str,
+        storage: JobStorage,
+        *,
+        jobs: JobRegistry | None,
+        default_queue: str,
+        queue_prefix: str = "",
+        **options: Any,
     ) -> None:
         self.jobs = JobRegistry() if jobs is None else jobs
         self.default_queue = default_queue
+        self._queue_prefix = queue_prefix
         self._records = storage
         self._local = threading.local()
         options.setdefault("serializer", JsonSerializer())
@@ -80,7 +88,7 @@ class RecordingHuey(Huey):  # type: ignore[misc]
         return JobRecord(
             id=task.id,
             name=self._registry.task_to_string(type(task)),
-            queue=getattr(task, "queue", None) or self.default_queue,
+            queue=self._queue_of(task),
             priority=JobPriority.NORMAL + int(task.priority or 0),
             state=JobState.ENQUEUED if is_due else JobState.SCHEDULED,
             state_at=now,
@@ -88,6 +96,10 @@ class RecordingHuey(Huey):  # type: ignore[misc]
             due_at=None if is_due else eta,
             payload=self.serialize_task(task),
         )
+
+    def _queue_of(self, task: Task) -> str:
+        queue = getattr(task, "queue", None)
+        return f"{self._queue_prefix}{queue}" if queue else self.default_queue
 
     def pending(self, limit: int | None = None) -> list[Task]:
         return super().pending(limit) if self._immediate else self._listed(JobState.ENQUEUED, limit)

@@ -23,9 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 class BufferedReporter:
-    """Collects what one attempt says. The first words are written at once, later ones once a second."""
+    """Collects what one attempt says. The first words are written at once, later ones once a second.
 
-    def __init__(self, storage: JobStorage, record: JobRecord, pulse: Pulse) -> None:
+    :param timeout: seconds that the attempt may take.
+    """
+
+    def __init__(self, storage: JobStorage, record: JobRecord, pulse: Pulse, timeout: float | None = None) -> None:
         self._storage = storage
         self._lease = Lease(record.id, record.fence)
         self._attempt = record.attempt
@@ -35,6 +38,8 @@ class BufferedReporter:
         self._lines: deque[LogLine] = deque(maxlen=MAX_LOG_LINES)
         self._written_at = float("-inf")
         self._checked_at = time.monotonic()
+        self.timeout = timeout
+        self._deadline = None if timeout is None else self._checked_at + timeout
         self._is_lost = False
         self._is_closed = False
 
@@ -58,6 +63,9 @@ class BufferedReporter:
             except StorageError:
                 logger.warning("Cannot ask whether job %s is cancelled", self._lease.job_id, exc_info=True)
         return self._is_lost
+
+    def is_overdue(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def flush(self) -> None:
         """Write what is waiting. A storage that does not answer is tried again with the next words."""
