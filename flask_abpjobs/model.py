@@ -259,6 +259,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """For ``SCHEDULED``."""
     result: bytes | None = None
     error: JobError | None = None
+    is_begun: bool = True
+    """``False``: the job's code was not run, so the attempt is given back."""
     payload: bytes | None = None
     """Replaces the payload, for tasks that carry their retries inside."""
     progress: JobProgress | None = None
