@@ -407,15 +407,15 @@ class TestSettings:
             ({"delay": 1e300}, "delay is 1e+300: use seconds or a timedelta, at most 100 years."),
             (
                 {"eta": "tomorrow"},
-                "eta is 'tomorrow': use a datetime with a time zone, such as datetime.now(UTC).",
+                "eta is 'tomorrow': use a datetime with a time zone, as datetime.now(UTC).",
             ),
             (
                 {"eta": date(2026, 1, 1)},
-                "eta is datetime.date(2026, 1, 1): use a datetime with a time zone, such as datetime.now(UTC).",
+                "eta is datetime.date(2026, 1, 1): use a datetime with a time zone, as datetime.now(UTC).",
             ),
             (
                 {"eta": datetime(2026, 1, 1)},
-                "eta is datetime.datetime(2026, 1, 1, 0, 0): use a datetime with a time zone, such as datetime.now(UTC).",
+                "eta is datetime.datetime(2026, 1, 1, 0, 0): use a datetime with a time zone, as datetime.now(UTC).",
             ),
             ({"eta": datetime(2026, 1, 1, tzinfo=UTC), "delay": 0}, "Give delay or eta, not both."),
             ({"tenant": ""}, "tenant is empty: use None for a job of no tenant."),
