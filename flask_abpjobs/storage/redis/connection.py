@@ -118,11 +118,10 @@ class Wire:
         return line
 
     def _measure(self) -> None:
-        before = time.monotonic()
-        seconds, micros = self.command(b"TIME") if self.address.kind != "cluster" else self.call("time")
-        after = time.monotonic()
-        self._offset = int(seconds) + int(micros) / 1e6 - (before + after) / 2
-        self._measured_at = after
+        seconds, micros = self.call("time")
+        self._measured_at = time.monotonic()
+        # Late by the way of the answer, never early: what we stamp is before what the server stamps after it
+        self._offset = int(seconds) + int(micros) / 1e6 - self._measured_at
 
     def _explained(self, error: Exception) -> StorageError:
         return StorageError(explain(error, self.address.place))

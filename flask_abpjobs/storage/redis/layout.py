@@ -7,7 +7,7 @@ that scripts read; ``false`` stands for ``None`` in what a script writes, since 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -111,12 +111,15 @@ def seconds_of(time: datetime | None) -> float | None:
     return None if time is None else time.timestamp()
 
 
-def elements_of(record: JobRecord) -> list[bytes]:
-    """Return what a script needs to add a job: its id, elements 0 to 4, and the first entry of its history."""
+def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
+    """Return what a script needs to add a job: its id, elements 0 to 4, and the first entry of its history.
+
+    :param place: among jobs that are added together; it keeps those of one moment in their order.
+    """
     mutable: list[Any] = [
         CODES[record.state],
         (at := record.state_at.timestamp()),
-        at,
+        at + place / 1e6,
         seconds_of(record.due_at),
         record.attempt,
         record.failures,
@@ -244,6 +247,11 @@ def server_of(server_id: str, element: bytes, heartbeat_at: float, running: int)
         heartbeat_at=datetime.fromtimestamp(heartbeat_at, UTC),
         running=running,
     )
+
+
+def elements_of_all(records: Iterable[JobRecord]) -> list[bytes]:
+    """Return what a script needs to add jobs, in this order."""
+    return [element for place, record in enumerate(records) for element in elements_of(record, place)]
 
 
 def _static_of(record: JobRecord) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
-from ...cursors import decode_cursor, encode_cursor
+from ...cursors import decode_cursor, encode_cursor, no_cursor
 from ...model import JobPage, JobQuery, JobRecord, JobState, Retention
 from . import layout
 from .connection import Wire
@@ -28,7 +29,7 @@ class Listing:
             raise ValueError("give after or before, not both")
         cursor = query.after or query.before
         self._query = query
-        self._place = None if cursor is None else decode_cursor(cursor)
+        self._place = None if cursor is None else _place(cursor)
         self._is_backward = query.before is not None
         self._is_descending = query.newest_first != self._is_backward
 
@@ -79,5 +80,12 @@ class Listing:
         )
 
 
+def _place(cursor: str) -> tuple[float, str]:
+    at, quoted = decode_cursor(cursor)
+    if quote(job_id := unquote(quoted), safe="") != quoted:
+        raise no_cursor(cursor)
+    return at, job_id
+
+
 def _cursor_of(record: JobRecord) -> str:
-    return encode_cursor(record.state_at.timestamp(), record.id)
+    return encode_cursor(record.state_at.timestamp(), quote(record.id, safe=""))

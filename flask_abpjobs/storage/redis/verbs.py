@@ -71,8 +71,7 @@ class RedisJobStorage(RedisQuestions):
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:
             raise ValueError(f"{len(records)} jobs are more than the {BATCH} that one step adds")
-        arguments = [element for record in records for element in layout.elements_of(record)]
-        return _kept(self._wire.call_again("add", *arguments))
+        return _kept(self._wire.call_again("add", *layout.elements_of_all(records)))
 
     def claim(self, claim: Claim) -> JobRecord | None:
         self._note(claim)
@@ -101,8 +100,7 @@ class RedisJobStorage(RedisQuestions):
             layout.result_element(outcome.result),
             *map(layout.line_element, outcome.log),
         ]
-        for child in outcome.children:
-            arguments += layout.elements_of(child)
+        arguments += layout.elements_of_all(outcome.children)
         for key, value in outcome.put.items():
             arguments += (key, value)
         answer = self._wire.call("finish", *arguments, *outcome.remove)
@@ -173,7 +171,7 @@ class RedisJobStorage(RedisQuestions):
             raise ValueError(f"{len(jobs)} jobs are more than the {BATCH} that one step adds")
         stored = msgspec.structs.replace(record, version=record.version + 1)
         next_at: float | str = "" if record.next_at is None or record.is_paused else record.next_at.timestamp()
-        elements = [element for job in jobs for element in layout.elements_of(job)]
+        elements = layout.elements_of_all(jobs)
         scope = scope_of(record.tenant_id)
         answer = self._wire.call(
             "put_recurring", record.id, record.version, scope, next_at, layout.pack(stored), *elements
