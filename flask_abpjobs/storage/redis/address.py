@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import ConnectionPool
 from redis.backoff import NoBackoff
@@ -38,8 +38,11 @@ def parse_address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port if "," not in parts.netloc else None
-    except ValueError as error:
-        raise ConfigError(f"A Redis URL has a port that is no number, or is broken otherwise: {error}.") from error
+    except ValueError:  # its text may have a part of the password
+        raise ConfigError(
+            "A Redis URL cannot be read: its port is no number, or its password has a character to be "
+            "percent-encoded, such as / or # or @."
+        ) from None
     base, plus, mode = parts.scheme.partition("+")
     if base not in _PLAIN or (plus and (mode not in {"sentinel", "cluster"} or base == "unix")):
         raise ConfigError(f"The Redis URL scheme {parts.scheme!r} is not known.")
@@ -55,7 +58,7 @@ def parse_address(url: str) -> Address:
         return Address(url, "sentinel", f"{service} of {hosts}")
     if mode == "cluster":
         return Address(url, "cluster", hosts or f"localhost:{DEFAULT_PORT}")
-    database = parts.path.strip("/") or "0"
+    database = parse_qs(parts.query).get("db", [parts.path.strip("/") or "0"])[0]
     if not database.isdecimal():
         raise ConfigError(f"The database of a Redis URL is a number, not {database!r}.")
     return Address(url, "server", f"{parts.hostname or 'localhost'}:{port or DEFAULT_PORT}/{database}")

@@ -7,9 +7,10 @@ import select
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from redis import exceptions
+from redis import ConnectionPool, exceptions
+from redis.cluster import RedisCluster
 
 from ...errors import StorageError
 from .address import Address, make_cluster, make_pool
@@ -22,19 +23,6 @@ MAX_IDLE: Final = 32
 _FAILURES: Final = (exceptions.RedisError, OSError)
 
 
-class Line(Protocol):
-    """A way to one server, or to the nodes of a cluster."""
-
-    def send(self, arguments: Sequence[Argument]) -> Any:
-        """Send one command and return the answer."""
-
-    def scan(self, pattern: bytes) -> Iterator[bytes]:
-        """Yield the keys that match."""
-
-    def close(self) -> None:
-        """Close what is not in use."""
-
-
 class Wire:
     """Calls scripts and commands on the Redis at an address, from any thread of any process.
 
@@ -44,7 +32,7 @@ class Wire:
     def __init__(self, address: Address, prefix: bytes) -> None:
         self.address = address
         self.prefix = prefix
-        self._line: Line | None = None
+        self._line: ServerLine | None = None
         self._scripts: dict[str, Script] = {}
         self._offset: float | None = None
         self._measured_at = 0.0
@@ -108,13 +96,13 @@ class Wire:
             line.close()
 
     @property
-    def line(self) -> Line:
+    def line(self) -> ServerLine:
         """The way to the server, opened when first used."""
         line = self._line
         if line is None:
-            line = self._line = (
-                ClusterLine(self.address) if self.address.kind == "cluster" else ServerLine(self.address)
-            )
+            is_cluster = self.address.kind == "cluster"
+            line = ClusterLine(self.address, self.prefix) if is_cluster else ServerLine(self.address)
+            self._line = line
         return line
 
     def _measure(self) -> None:
@@ -135,7 +123,8 @@ class ServerLine:
     """Connections to one server: taken from a stack, and put back after the answer."""
 
     def __init__(self, address: Address) -> None:
-        self._pool = make_pool(address)
+        self._address = address
+        self._pool: ConnectionPool | None = None
         self._idle: list[Any] = []
 
     def send(self, arguments: Sequence[Argument]) -> Any:
@@ -169,10 +158,17 @@ class ServerLine:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self._pool.make_connection()
+                connection = self._connect()
+                connection.connect()
+                return connection
             if _is_quiet(connection):
                 return connection
             connection.disconnect()  # the server closed it while it lay here
+
+    def _connect(self) -> Any:
+        if self._pool is None:
+            self._pool = make_pool(self._address)
+        return self._pool.make_connection()
 
     def _give(self, connection: Any) -> None:
         if len(self._idle) < MAX_IDLE:
@@ -181,20 +177,41 @@ class ServerLine:
             connection.disconnect()
 
 
-class ClusterLine:
-    """The nodes of a cluster, by redis-py. All keys of an application are on one of them."""
+class ClusterLine(ServerLine):
+    """Connections to that node of a cluster which has our keys: their hash tag puts them all on one.
 
-    def __init__(self, address: Address) -> None:
-        self._cluster = make_cluster(address)
+    :param key: one of our keys.
+    """
+
+    def __init__(self, address: Address, key: bytes) -> None:
+        super().__init__(address)
+        self._key = key
+        self._cluster: RedisCluster | None = None
 
     def send(self, arguments: Sequence[Argument]) -> Any:
-        return self._cluster.execute_command(*arguments, NEVER_DECODE=[])  # type: ignore[no-untyped-call]
-
-    def scan(self, pattern: bytes) -> Iterator[bytes]:
-        return iter(self._cluster.scan_iter(match=pattern, count=1000))
+        try:
+            return super().send(arguments)
+        except exceptions.MovedError:  # nothing was done there
+            self.close()
+            return super().send(arguments)
+        except (exceptions.ConnectionError, exceptions.TimeoutError):
+            self.close()  # another node may have taken over
+            raise
 
     def close(self) -> None:
-        self._cluster.close()
+        super().close()
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.close()
+
+    def _connect(self) -> Any:
+        cluster = self._cluster
+        if cluster is None:
+            cluster = self._cluster = make_cluster(self._address)
+        node = cluster.get_node_from_key(self._key.decode())  # type: ignore[no-untyped-call]
+        if node is None:
+            raise exceptions.ClusterDownError("CLUSTERDOWN no node has the slot of this application")
+        return cluster.get_redis_connection(node).connection_pool.make_connection()
 
 
 _wires: weakref.WeakSet[Wire] = weakref.WeakSet()
@@ -240,27 +257,33 @@ def is_cut(error: StorageError) -> bool:
 ADVICE: Final = (
     ("WRONGTYPE", "Another program uses keys of this application: give the application another name or database."),
     ("OOM", "Its memory is full and nothing was written. Raise maxmemory, or keep finished jobs for a shorter time."),
-    ("READONLY", "It is a replica. Name the master, or use redis+sentinel://."),
+    ("read only replica", "Name its master, or use redis+sentinel://."),
+    ("Authentication required", "It wants a password: write it into the URL, redis://:password@host."),
     ("NOAUTH", "It wants a password: write it into the URL, redis://:password@host."),
-    ("WRONGPASS", "Check user and password in the URL."),
     ("invalid username-password", "Check user and password in the URL."),
     ("invalid password", "Check user and password in the URL."),
-    ("NOPERM", "Its user may not run this command: allow EVAL, EVALSHA and the keys of this application."),
-    ("BUSY", "A script of another program runs for too long there. SCRIPT KILL ends it."),
+    ("without any password configured", "It has no password: take it out of the URL."),
+    ("has no permissions", "Allow its user EVAL, EVALSHA and the keys of this application."),
+    ("can't access", "Allow its user EVAL, EVALSHA and the keys of this application."),
+    ("DB index is out of range", "It has fewer databases: check the number in the URL."),
+    ("Redis is busy running a script", "A script of another program runs for too long there. SCRIPT KILL ends it."),
     ("loading the dataset", "It has just started: try again in a moment."),
     ("MISCONF", "It cannot write its snapshot to disk, and so refuses to write. Look at its log and its disk."),
     ("NOREPLICAS", "Too few of its replicas answer. Look after them, or lower min-replicas-to-write."),
     ("CLUSTERDOWN", "Its cluster is not whole. Look after its nodes."),
+    ("slot not served", "It is a node of a cluster that is not whole. Look after its nodes, and use redis+cluster://."),
+    ("MovedError", "It is a node of a cluster: use redis+cluster://."),
     ("CROSSSLOT", "It is a cluster: use redis+cluster://."),
-    ("MOVED", "It is a node of a cluster: use redis+cluster://."),
 )
+"""Words in a refusal, and what to do. redis-py takes the code from some, so these go by other words or its class."""
 
 
 def explain(error: Exception, place: str) -> str:
     """Return what failed, where, and what to do."""
     text = str(error).strip() or type(error).__name__
+    code = "OOM" if isinstance(error, exceptions.OutOfMemoryError) else type(error).__name__
     for word, advice in ADVICE:
-        if word in text:
+        if word.lower() in text.lower() or word == code:
             return f"Redis at {place} refused: {text.rstrip('.')}. {advice}"
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
         return f"Redis at {place} did not answer in time ({text.rstrip('.')}). Is it running, and is it overloaded?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,14 +41,18 @@ def inconsistencies(wire: Wire) -> list[str]:
 
 
 def _jobs(wire: Wire) -> Iterator[tuple[str, _Job]]:
-    for rest in wire.scan(b"job:"):
-        found = wire.command(b"LRANGE", wire.prefix + b"job:" + rest, 0, 1)
-        entry = wire.command(b"LINDEX", wire.prefix + b"job:" + rest, -1)
-        if len(found) == 2:
-            static = dict.fromkeys(layout.STATIC) | dict(zip(layout.STATIC, _decode(found[0]), strict=False))
-            values = (None if value is False else value for value in _decode(found[1]))
-            job = _Job(static, dict(zip(layout.MUTABLE, values, strict=True)), _entry_state(entry))
-            yield rest.decode(), job
+    ids = wire.scan(b"job:")
+    while page := list(islice(ids, PAGE)):
+        for job_id, static, mutable, entry in wire.call("look", *page):
+            values = (None if value is False else value for value in _decode(mutable))
+            yield (
+                job_id.decode(),
+                _Job(
+                    dict.fromkeys(layout.STATIC) | dict(zip(layout.STATIC, _decode(static), strict=False)),
+                    dict(zip(layout.MUTABLE, values, strict=True)),
+                    _entry_state(entry),
+                ),
+            )
 
 
 def _entry_state(entry: bytes) -> int | None:

@@ -45,9 +45,5 @@ def _info(wire: Wire, section: str) -> dict[str, str]:
         if "NOPERM" in str(error):
             return {}  # a user who may not ask may still work
         raise
-    if isinstance(answer, dict):  # a cluster's client has read it, or each node's
-        first = next(iter(answer.values()), None)
-        told = first if isinstance(first, dict) else answer
-        return {str(name): str(value) for name, value in told.items()}
     lines = (line.partition(":") for line in answer.decode().splitlines())
     return {name: value for name, colon, value in lines if colon}

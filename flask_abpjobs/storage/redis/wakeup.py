@@ -59,8 +59,8 @@ class Lane:
 
     def __init__(self, wire: Wire, queues: tuple[str, ...]) -> None:
         self._wire = wire
-        self._private = wire.prefix + b"wake:" + uuid.uuid4().hex.encode() + b":"  # no queue's name ends with a colon
-        self._keys = [wire.prefix + b"wake:" + queue.encode() for queue in queues] + [self._private]
+        self._private = f"wake:{uuid.uuid4().hex}"
+        self._keys = [wire.prefix + key.encode() for key in (*(f"wake:{queue}" for queue in queues), self._private)]
         self._is_for_any = not queues
         self._changed = threading.Condition()
         self._popping = threading.Lock()
@@ -92,8 +92,7 @@ class Lane:
             self._changed.notify_all()
         if self._popping.locked():
             with contextlib.suppress(StorageError):  # whoever waits there sees the same error, or the end of its slice
-                self._wire.command(b"RPUSH", self._private, b"1")
-                self._wire.command(b"EXPIRE", self._private, PRIVATE_LIFE)
+                self._wire.call("nudge", self._private, PRIVATE_LIFE)
 
     def _pop(self, seconds: float) -> bool:
         return self._wire.command(b"BLPOP", *self._keys, f"{max(seconds, 0.01):.3f}") is not None

@@ -107,9 +107,13 @@ end
 
 local function check_indexes(job, state)
   -- Raises WRONGTYPE before anything is written, if another program used one of our keys
+  local queue = job.s[S.queue]
   call('HLEN', P .. 'counts')
-  call('ZCARD', P .. 'ready:' .. job.s[S.queue])
+  call('SCARD', P .. 'kinds')
+  call('ZCARD', P .. 'ready:' .. queue)
+  call('LLEN', P .. 'wake:' .. queue)
   call('ZCARD', state == PROCESSING and P .. 'heartbeats' or list_key(state, kind_of(job)))
+  if state == SCHEDULED then call('ZCARD', P .. 'due') end
 end
 
 local function leave_indexes(job)
