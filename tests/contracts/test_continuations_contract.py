@@ -42,6 +42,8 @@ def test_a_child_waits_until_its_parent_has_succeeded(
     assert told(storage, child.id) == [("awaiting", None), ("enqueued", f"Job {parent.id} succeeded")]
     claimed = claim(storage)
     assert (claimed.id, claimed.parent_id, claimed.parent_on) == (child.id, parent.id, ParentEnd.SUCCEEDED)
+    assert claimed.first_due_at is not None  # a retry policy that is bounded by time counts from here
+    assert claimed.first_due_at > claimed.created_at
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_children_of_a_removed_parent_are_deleted(
     storage.add_many(children[:BATCH])
     storage.add_many(children[BATCH:])
     storage.finish(lease_of(claim(storage)), failure())
-    while storage.prune():
+    while storage.prune() or storage.start_children():
         pass
     with pytest.raises(JobNotFoundError):
         storage.get(parent.id)

@@ -49,6 +49,7 @@ MUTABLE: Final = (
     "state_at",
     "position",
     "due_at",
+    "first_due_at",
     "attempt",
     "failures",
     "crashes",
@@ -68,7 +69,6 @@ MUTABLE: Final = (
 DETAIL: Final = (
     "enqueued_by",
     "correlation_id",
-    "first_due_at",
     "retry",
     "arguments",
     "timeout",
@@ -93,7 +93,7 @@ ENTRY: Final = {
 
 _LONG: Final = {short: long for long, short in ENTRY.items()}
 _SECONDS: Final = ("succeeded", "deleted", "failed")
-_TIMES: Final = frozenset({"state_at", "due_at", "started_at", "begin_before"})
+_TIMES: Final = frozenset({"state_at", "due_at", "first_due_at", "started_at", "begin_before"})
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_progress: Final = msgspec.json.Decoder(JobProgress).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -121,6 +121,7 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         (at := record.state_at.timestamp()),
         at + place / 1e6,
         seconds_of(record.due_at),
+        seconds_of(record.first_due_at),
         record.attempt,
         record.failures,
         record.crashes,
@@ -295,7 +296,6 @@ def _detail_of(record: JobRecord) -> bytes:
     values: list[Any] = [
         record.enqueued_by,
         record.correlation_id,
-        seconds_of(record.first_due_at),
         record.retry,
         record.arguments or None,
         record.timeout,
@@ -309,8 +309,6 @@ def _detail_of(record: JobRecord) -> bytes:
 
 def _detail_values(element: bytes) -> dict[str, Any]:
     values: dict[str, Any] = dict(zip(DETAIL, _decode(element), strict=False)) if element else {}
-    if values.get("first_due_at") is not None:
-        values["first_due_at"] = time_of(values["first_due_at"])
     values["arguments"] = _arguments_of(values.get("arguments") or ())
     return values
 

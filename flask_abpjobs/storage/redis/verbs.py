@@ -89,6 +89,7 @@ class RedisJobStorage(RedisQuestions):
             layout.progress_text(outcome.progress),
             None if error is None else (error.type, error.message, error.traceback),
             outcome.payload is not None,
+            outcome.is_begun,
             (len(outcome.log), len(outcome.children), len(outcome.put), len(outcome.remove)),
             None if claim is None else (claim.server_id, claim.worker, *claim.queues),
         ]

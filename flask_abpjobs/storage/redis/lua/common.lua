@@ -273,9 +273,10 @@ local function go_on(child, parent, ended, ended_at, now)
     local reason = 'Job ' .. parent .. (ended == SUCCEEDED and ' succeeded' or ' was deleted')
     local due = s[S.delay] and ended_at + s[S.delay] or m[M.due_at]
     if due and due > now then
-      move(child, SCHEDULED, now, reason, {q = s[S.queue], u = due}, {[M.due_at] = due})
+      move(child, SCHEDULED, now, reason, {q = s[S.queue], u = due}, {[M.due_at] = due, [M.first_due_at] = due})
     else
-      move(child, ENQUEUED, now, reason, {q = s[S.queue]}, {[M.due_at] = false, [M.position] = now})
+      local changes = {[M.due_at] = false, [M.first_due_at] = now, [M.position] = now}
+      move(child, ENQUEUED, now, reason, {q = s[S.queue]}, changes)
     end
     return
   end

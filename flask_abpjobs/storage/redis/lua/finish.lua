@@ -3,7 +3,8 @@ local now = clock()
 local job = held(ARGV[1], ARGV[2])
 if not job then return 'lost' end
 local told = cmsgpack.unpack(ARGV[3])
-local state, reason, duration, due_at, progress, failure, has_payload, numbers, claiming = unpack(told, 1, 9)
+local state, reason, duration, due_at, progress, failure, has_payload, is_begun, numbers, claiming =
+  unpack(told, 1, 10)
 local lines, children, puts, removals = unpack(numbers, 1, 4)
 local at = 6
 local records = read_records(at + lines, children)
@@ -26,6 +27,7 @@ if failure then
 elseif state == SUCCEEDED then
   changes[M.error_type], changes[M.error_message] = false, false
 end
+if not is_begun then changes[M.attempt] = math.max(0, m[M.attempt] - 1) end
 if progress then changes[M.progress] = progress end
 if waits then
   changes[M.server_id], changes[M.worker], changes[M.position] = false, false, now
