@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import enum
 import math
 import os
@@ -12,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_CROCKFORD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
 class JobState(enum.StrEnum):
@@ -258,6 +259,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """For ``SCHEDULED``."""
     result: bytes | None = None
     error: JobError | None = None
+    is_begun: bool = True
+    """``False``: the job's code was not run, so the attempt is given back."""
     payload: bytes | None = None
     """Replaces the payload, for tasks that carry their retries inside."""
     progress: JobProgress | None = None
@@ -387,8 +390,8 @@ def new_job_id(at: float | None = None) -> str:
     :param at: epoch seconds; the system's clock when left out.
     """
     milliseconds = int((time.time() if at is None else at) * 1000) & ((1 << 48) - 1)
-    number = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    number = milliseconds.to_bytes(10, "big") + os.urandom(10)  # 160 bits, of which the last 26 characters are the ULID
+    return base64.b32encode(number)[6:].translate(_TO_CROCKFORD).decode()
 
 
 def storable(text: str) -> str:

@@ -115,7 +115,7 @@ def qualified(kind: type) -> str:
 
 
 def _names_of(field: str, kinds: Any) -> tuple[str, ...]:
-    several = (kinds,) if isinstance(kinds, (str, type)) else tuple(kinds)
+    several = tuple(kinds) if isinstance(kinds, (list, tuple, set, frozenset)) else (kinds,)
     for kind in several:
         if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ConfigError(f"RetryPolicy: {field} names {kind!r:.100}; use exception classes or their full names.")

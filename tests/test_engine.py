@@ -47,7 +47,7 @@ class Bench:
 
         def enqueue(*args: Any, **kwargs: Any) -> str:
             options = kwargs.pop("options", JobOptions())
-            return self.manager.submit(definition, definition.bind(*args, **kwargs), options)
+            return self.manager.submit(definition, (definition.bind(*args, **kwargs),), options)[0]
 
         return enqueue
 

@@ -157,3 +157,36 @@ def test_a_damaged_policy_is_none_so_that_the_jobs_own_applies(data: bytes) -> N
 
 def test_a_policy_of_newer_code_is_read_as_far_as_it_is_known() -> None:
     assert decode_policy(b'{"attempts":3,"of tomorrow":true}') == RetryPolicy(attempts=3)
+
+
+class Odd(Exception):
+    pass
+
+
+class Odder(Odd):
+    pass
+
+
+class TestWhichErrors:
+    def test_all_are_covered_unless_some_are_named(self) -> None:
+        assert RetryPolicy().covers(ValueError())
+
+    def test_on_names_what_is_tried_again_with_its_subclasses(self) -> None:
+        policy = RetryPolicy(on=[OSError, Odd])
+        assert [policy.covers(error) for error in (ConnectionError(), Odder(), ValueError())] == [True, True, False]
+
+    def test_except_on_wins(self) -> None:
+        policy = RetryPolicy(on=Odd, except_on=Odder)
+        assert [policy.covers(error) for error in (Odd(), Odder())] == [True, False]
+
+    def test_classes_may_be_named_by_text(self) -> None:
+        assert RetryPolicy(on=f"{__name__}.Odd").covers(Odder())
+
+    def test_a_policy_travels_with_its_names(self) -> None:
+        policy = RetryPolicy.exponential(on=Odd, except_on=(OSError,), on_exceeded="delete", attempts=3)
+        assert decode_policy(encode_policy(policy)) == policy
+
+    @pytest.mark.parametrize("settings", [{"on": [int]}, {"on": 5}, {"except_on": [None]}, {"on_exceeded": "retry"}])
+    def test_what_does_not_fit_is_refused(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="RetryPolicy: on|RetryPolicy: except_on"):
+            RetryPolicy(**settings)

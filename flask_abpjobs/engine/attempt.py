@@ -126,6 +126,7 @@ class Attempt:
             due_at=self.again_at if state is JobState.SCHEDULED else None,
             result=self.result,
             error=error,
+            is_begun=self.began or not self.runs_again,
             payload=self.payload,
             progress=progress,
             log=log,

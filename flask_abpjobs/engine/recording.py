@@ -78,22 +78,24 @@ class RecordingHuey(Huey):  # type: ignore[misc]
             attempt.run_again_at(self._aware(task.eta), self.serialize_task(task))
             self._emit(SIGNAL_SCHEDULED, task)
         else:
-            self._add(task, attempt)
+            self._add(task, attempt, self._aware(task.eta))
 
-    def record_of(self, task: Task) -> JobRecord:
-        """Return a new record for one of Huey's own tasks."""
+    def record_of(self, task: Task, due_at: datetime | None = None) -> JobRecord:
+        """Return a new record for one of Huey's own tasks.
+
+        :param due_at: when a task that is scheduled becomes due. One that is enqueued with a later ``eta`` goes to a
+            worker first, which schedules it: that is Huey's way.
+        """
         now = datetime.fromtimestamp(self._records.now(), UTC)
-        eta = self._aware(task.eta)
-        is_due = eta is None or eta <= now
         return JobRecord(
             id=task.id,
             name=self._registry.task_to_string(type(task)),
             queue=self._queue_of(task),
             priority=JobPriority.NORMAL + int(task.priority or 0),
-            state=JobState.ENQUEUED if is_due else JobState.SCHEDULED,
+            state=JobState.ENQUEUED if due_at is None else JobState.SCHEDULED,
             state_at=now,
             created_at=now,
-            due_at=None if is_due else eta,
+            due_at=due_at,
             payload=self.serialize_task(task),
         )
 
@@ -112,8 +114,8 @@ class RecordingHuey(Huey):  # type: ignore[misc]
         page = self._records.find(JobQuery(state=state, limit=min(limit or MAX_LISTED, MAX_LISTED)))
         return list(self._deserialize_all(job.payload for job in page.jobs if self.jobs.find(job.name) is None))
 
-    def _add(self, task: Task, attempt: Attempt | None) -> None:
-        record = self.record_of(task)
+    def _add(self, task: Task, attempt: Attempt | None, due_at: datetime | None = None) -> None:
+        record = self.record_of(task, due_at)
         if attempt is not None:
             if attempt.record.attempt > 1:  # Huey gives the error handler of each attempt the same id
                 record = structs.replace(record, id=f"{record.id}.{attempt.record.attempt}")

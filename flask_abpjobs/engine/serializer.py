@@ -22,7 +22,8 @@ from ..errors import ArgumentsError
 class JsonSerializer(Serializer):  # type: ignore[misc]
     """Writes what JSON has, and a closed set of other types as ``{"$tag": value}``.
 
-    Exceptions are written as text: a handler given to ``Task.error`` receives a :class:`huey.exceptions.TaskException`.
+    Exceptions are written as text. A handler given to ``Task.error`` receives a :class:`huey.exceptions.TaskException`
+    that carries the name and the ``repr`` of the original one.
     """
 
     def _serialize(self, data: Any) -> bytes:
@@ -88,7 +89,14 @@ def _items(value: Any) -> list[Any]:
 
 
 def _exception(value: BaseException) -> Any:
-    return {"error": repr(value), "type": type(value).__qualname__}
+    return {"error": repr(value), "type": type(value).__name__}
+
+
+def _described(metadata: dict[str, str]) -> TaskException:
+    """Return an exception that reads like the original: a new class of its name, for no stored text may name code."""
+    name = metadata["type"] if metadata["type"].isidentifier() else "TaskException"
+    kind = type(name, (TaskException,), {"__module__": __name__, "__repr__": lambda self: metadata["error"]})
+    return kind(metadata, metadata["error"])
 
 
 _PACKERS: Final[list[tuple[type, str, Callable[[Any], Any]]]] = [
@@ -120,5 +128,5 @@ _UNPACKERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$timedelta": lambda inner: dt.timedelta(*inner),
     "$decimal": decimal.Decimal,
     "$uuid": uuid.UUID,
-    "$exception": lambda inner: TaskException(inner, inner["error"]),
+    "$exception": lambda inner: _described({"error": str(inner["error"]), "type": str(inner["type"])}),
 }

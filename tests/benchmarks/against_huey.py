@@ -47,7 +47,7 @@ class Bench:
         if hasattr(self.huey, "jobs"):
             definition = self.huey.jobs.define(nothing, name="nothing")
             manager = HueyJobManager(self.huey)
-            self.put = lambda number: manager.submit(definition, definition.bind(number), DEFAULT_OPTIONS)
+            self.put = lambda number: manager.submit(definition, (definition.bind(number),), DEFAULT_OPTIONS)
         else:
             self.put = self.huey.task(name="nothing")(nothing)
 
