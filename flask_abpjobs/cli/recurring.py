@@ -108,7 +108,8 @@ def trigger(ids: Sequence[str]) -> None:
 
     def run_now(recurring_id: str) -> None:
         if recurring.trigger(recurring_id) is None:
-            recurring.get(recurring_id)
+            if all(each.id != recurring_id for each in recurring.list()):
+                raise _missing(recurring_id)
             raise AbpJobsError(f"{recurring_id} was not enqueued: another job holds its unique key.")
 
     act_on(ids, "triggered", run_now)
@@ -131,9 +132,13 @@ def resume(ids: Sequence[str]) -> None:
 def _existing(action: Callable[[str], bool]) -> Callable[[str], None]:
     def act(recurring_id: str) -> None:
         if not action(recurring_id):
-            raise AbpJobsError(f"There is no recurring job {recurring_id!r}.")
+            raise _missing(recurring_id)
 
     return act
+
+
+def _missing(recurring_id: str) -> AbpJobsError:
+    return AbpJobsError(f"There is no recurring job {recurring_id!r}.")
 
 
 def _remark(record: RecurringRecord, declared: Any) -> str:
