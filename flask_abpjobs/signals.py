@@ -18,8 +18,8 @@ _signals: Final = Namespace()
 job_enqueued: Final = _signals.signal("job-enqueued", "A job was stored: ``job`` is its JobRecord.")
 job_state_changed: Final = _signals.signal(
     "job-state-changed",
-    "A job came into another state: ``job`` is its JobRecord as the sender had it, ``state`` the new JobState, ``reason`` "
-    "a sentence or None. Changes by sweeps of the storage (promoting, recovering, pruning) are not sent.",
+    "A job came into another state: ``job`` is its JobRecord as the sender had it, ``state`` the new JobState, "
+    "``reason`` a sentence or None. Changes by sweeps of the storage (promoting, recovering, pruning) are not sent.",
 )
 job_failed: Final = _signals.signal(
     "job-failed", "A job failed for good: ``job`` is its JobRecord, ``error`` a JobError or None."

@@ -18,16 +18,18 @@ from ...model import (
     Lease,
     LogLine,
     QueueRecord,
+    RecurringRecord,
     ServerRecord,
     StateEntry,
     TenantScope,
 )
-from ..base import JobStorage
+from ..base import BATCH, JobStorage
 from . import rows
 from .connection import SharedSqlite
 from .consistency import inconsistencies
 from .listing import Listing
 
+_PAUSED: Final = "SELECT queue FROM abpjobs_paused WHERE app = ?"
 TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
 
 
@@ -67,6 +69,8 @@ class SqliteQuestions(SharedSqlite, JobStorage):
 
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
         listening = [queue for server in self.servers() for queue in server.queues]
+        with self.reading() as cursor:
+            paused = {row["queue"] for row in cursor.execute(_PAUSED, (self.name,))}
         condition, parameters = _counted_for(tenant)
         sql = (
             f"SELECT queue, sum(number) FROM abpjobs_count WHERE app = ? AND what = 'enqueued'{condition} "
@@ -75,7 +79,7 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         with self.reading() as cursor:
             lengths = dict(map(tuple, cursor.execute(sql, (self.name, *parameters)).fetchall()))
         found = []
-        for queue in sorted({*listening, *lengths}):
+        for queue in sorted({*listening, *lengths, *paused}):
             waiting = JobQuery(state=JobState.ENQUEUED, queue=queue, tenant=tenant, limit=1)
             first = self.find(waiting).jobs if queue in lengths else ()
             found.append(
@@ -84,9 +88,31 @@ class SqliteQuestions(SharedSqlite, JobStorage):
                     length=lengths.get(queue, 0),
                     oldest_at=first[0].state_at if first else None,
                     servers=listening.count(queue),
+                    is_paused=queue in paused,
                 )
             )
         return found
+
+    def find_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> RecurringRecord | None:
+        condition, values = rows.of_tenant(tenant)
+        sql = f"SELECT * FROM abpjobs_recurring WHERE app = ? AND id = ?{condition}"
+        with self.reading() as cursor:
+            row = cursor.execute(sql, (self.name, recurring_id, *values)).fetchone()
+            return None if row is None else rows.recurring_of(row)
+
+    def list_recurring(self, *, tenant: TenantScope = ANY_TENANT) -> list[RecurringRecord]:
+        condition, values = rows.of_tenant(tenant)
+        sql = f"SELECT * FROM abpjobs_recurring WHERE app = ?{condition} ORDER BY id"
+        with self.reading() as cursor:
+            return [rows.recurring_of(row) for row in cursor.execute(sql, (self.name, *values))]
+
+    def due_recurring(self) -> list[RecurringRecord]:
+        sql = "SELECT * FROM abpjobs_recurring WHERE app = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+        with self.reading() as cursor:
+            return [rows.recurring_of(row) for row in cursor.execute(sql, (self.name, self.now(), BATCH))]
+
+    def warnings(self) -> list[str]:
+        return []
 
     def servers(self) -> list[ServerRecord]:
         sql = (

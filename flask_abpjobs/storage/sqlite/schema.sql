@@ -37,13 +37,28 @@ CREATE TABLE abpjobs_job (
   result         BLOB,
   progress       BLOB,
   expires_at     REAL,
+  begin_before   REAL,
+  parent_id      TEXT,
+  unique_key     TEXT,
+  concurrency_key TEXT,
+  max_concurrent INTEGER,
+  recurring_id   TEXT,
+  options        BLOB,                       -- JSON of what is rare and only read with the whole job
+  parked         INTEGER NOT NULL DEFAULT 0, -- waits for a free slot of its concurrency_key
+  continuing     INTEGER NOT NULL DEFAULT 0, -- has ended, and jobs that awaited it are still to go on
   entries        INTEGER NOT NULL DEFAULT 0, -- number of the newest history entry
   lines          INTEGER NOT NULL DEFAULT 0, -- number of the newest log line
   UNIQUE (app, id)
 );
 
 -- What the engine looks for
-CREATE INDEX abpjobs_job_ready ON abpjobs_job (app, queue, priority DESC, position, sequence) WHERE state = 'enqueued';
+CREATE INDEX abpjobs_job_ready ON abpjobs_job (app, queue, priority DESC, position, sequence) WHERE state = 'enqueued' AND parked = 0;
+CREATE INDEX abpjobs_job_parked ON abpjobs_job (app, concurrency_key, queue, priority DESC, position, sequence)
+  WHERE parked = 1;
+CREATE INDEX abpjobs_job_running ON abpjobs_job (app, concurrency_key)
+  WHERE state = 'processing' AND concurrency_key IS NOT NULL;
+CREATE INDEX abpjobs_job_awaiting ON abpjobs_job (app, parent_id) WHERE state = 'awaiting';
+CREATE INDEX abpjobs_job_continuing ON abpjobs_job (app) WHERE continuing = 1;
 CREATE INDEX abpjobs_job_due ON abpjobs_job (app, due_at, sequence) WHERE state = 'scheduled';
 CREATE INDEX abpjobs_job_held ON abpjobs_job (app, server_id, worker) WHERE state = 'processing';
 CREATE INDEX abpjobs_job_expiring ON abpjobs_job (app, expires_at) WHERE expires_at IS NOT NULL;
@@ -75,6 +90,32 @@ CREATE TABLE abpjobs_log (
   text     TEXT NOT NULL,
   PRIMARY KEY (job, sequence)
 ) WITHOUT ROWID;
+
+CREATE TABLE abpjobs_unique (
+  app   TEXT NOT NULL,
+  key   TEXT NOT NULL,
+  job   TEXT NOT NULL,                       -- its id
+  until REAL,                                -- NULL while the job has not ended
+  PRIMARY KEY (app, key)
+) WITHOUT ROWID;
+CREATE INDEX abpjobs_unique_lapsing ON abpjobs_unique (app, until) WHERE until IS NOT NULL;
+
+CREATE TABLE abpjobs_paused (
+  app   TEXT NOT NULL,
+  queue TEXT NOT NULL,
+  PRIMARY KEY (app, queue)
+) WITHOUT ROWID;
+
+CREATE TABLE abpjobs_recurring (
+  app       TEXT NOT NULL,
+  id        TEXT NOT NULL,
+  version   INTEGER NOT NULL,
+  tenant_id TEXT,
+  due_at    REAL,                            -- NULL: paused, or cannot be scheduled
+  record    BLOB NOT NULL,                   -- JSON
+  PRIMARY KEY (app, id)
+) WITHOUT ROWID;
+CREATE INDEX abpjobs_recurring_due ON abpjobs_recurring (app, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE abpjobs_server (
   app          TEXT NOT NULL,

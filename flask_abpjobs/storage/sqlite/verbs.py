@@ -21,6 +21,7 @@ from ...model import (
     Lease,
     LogLine,
     Outcome,
+    RecurringRecord,
     Retention,
     ServerRecord,
     TenantScope,
@@ -31,6 +32,7 @@ from .transitions import SqliteTransitions
 from .wakeup import ChangeWatch
 
 SCHEMA_VERSION: Final = 1
+_NUMBER: Final = "SELECT coalesce(sum(number), 0) FROM abpjobs_count WHERE app = ? AND what = ?"
 
 
 class SqliteJobStorage(SqliteTransitions):
@@ -64,6 +66,19 @@ class SqliteJobStorage(SqliteTransitions):
             is_new = self._insert(cursor, record)
         self._watch.notify()
         return is_new
+
+    def add_many(self, records: Sequence[JobRecord]) -> list[str]:
+        if len(records) > BATCH:
+            raise ValueError(f"{len(records)} records in one step: the most is {BATCH}")
+        ids = []
+        with self.writing() as cursor:
+            for record in records:
+                if self._insert(cursor, record) or record.unique_key is None:
+                    ids.append(record.id)
+                else:
+                    ids.append(self._holder(cursor, record, self.now()) or record.id)
+        self._watch.notify()
+        return ids
 
     def claim(self, claim: Claim) -> JobRecord | None:
         self._local.mark = self._watch.mark()
@@ -107,7 +122,10 @@ class SqliteJobStorage(SqliteTransitions):
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "requeued"), self.now()
             fresh: dict[str, Any] = dict.fromkeys(("due_at", "result", "progress", "server_id", "worker"))
-            fresh |= {"failures": 0, "crashes": 0, "position": now}
+            fresh |= {"failures": 0, "crashes": 0, "position": now, "begin_before": None}
+            key = row["unique_key"]
+            if key is not None and self._holder(cursor, rows.record_of(row), now) is None:
+                self._take_key(cursor, key, job_id)
             self._move(cursor, row, JobState.ENQUEUED, now, reason, {"queue": row["queue"], "by": by}, **fresh)
             record = rows.record_of(self._row(cursor, job_id))
         self._watch.notify()
@@ -148,17 +166,117 @@ class SqliteJobStorage(SqliteTransitions):
         return len(found)
 
     def prune(self) -> int:
+        return self._prune_expired() or self._prune_above()
+
+    def _prune_expired(self) -> int:
         expired = (
-            "SELECT sequence FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
+            "SELECT sequence, id FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
             "WHERE app = ? AND expires_at IS NOT NULL AND expires_at <= ? LIMIT ?"
         )
+        lapsed = "SELECT 1 FROM abpjobs_unique WHERE app = ? AND until <= ? LIMIT 1"
         with self.reading() as cursor:
-            if not cursor.execute(expired, (self.name, self.now(), 1)).fetchall():
+            has_lapsed = cursor.execute(lapsed, (self.name, self.now())).fetchone() is not None
+            if not has_lapsed and not cursor.execute(expired, (self.name, self.now(), 1)).fetchall():
                 return 0
         with self.writing() as cursor:
+            cursor.execute("DELETE FROM abpjobs_unique WHERE app = ? AND until <= ?", (self.name, self.now()))
             found = cursor.execute(expired, (self.name, self.now(), BATCH)).fetchall()
-            cursor.executemany("DELETE FROM abpjobs_job WHERE sequence = ?", [(row["sequence"],) for row in found])
+            return self._remove(cursor, found)
+
+    def _prune_above(self) -> int:
+        """Remove the oldest jobs of a state that are more than its retention's count."""
+        removed = 0
+        for state in (JobState.SUCCEEDED, JobState.DELETED, JobState.FAILED):
+            most = self._retention.most(state)
+            if most is None or self.counts()[state.value] <= most:
+                continue
+            with self.writing() as cursor:
+                oldest = (
+                    "SELECT sequence, id FROM abpjobs_job INDEXED BY abpjobs_job_by_state WHERE app = ? AND state = ? "
+                    f"AND state <> 'processing' ORDER BY state_at, sequence LIMIT min(?, ({_NUMBER}) - ?)"
+                )
+                values = (self.name, state.value, BATCH, self.name, state.value, most)
+                found = cursor.execute(oldest, values).fetchall()
+                removed += self._remove(cursor, found)
+        return removed
+
+    def _remove(self, cursor: sqlite3.Cursor, found: Sequence[sqlite3.Row]) -> int:
+        removed = 0
+        for job in found:
+            children = self._awaiting(cursor, job["id"], BATCH + 1)
+            for child in children[:BATCH]:
+                reason = f"Job {job['id']} was removed before it succeeded"
+                self._move(cursor, child, JobState.DELETED, self.now(), reason, {})
+            if len(children) <= BATCH:
+                cursor.execute("DELETE FROM abpjobs_job WHERE sequence = ?", (job["sequence"],))
+            removed += 1
+        return removed
+
+    def start_children(self) -> int:
+        marked = "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_continuing WHERE app = ? AND continuing = 1 LIMIT 1"
+        with self.reading() as cursor:
+            if cursor.execute(marked, (self.name,)).fetchone() is None:
+                return 0
+        with self.writing() as cursor:
+            parent = cursor.execute(marked, (self.name,)).fetchone()
+            if parent is None:
+                return 0
+            moved = self._continue(cursor, parent, JobState(parent["state"]), parent["state_at"], BATCH)
+        self._watch.notify()
+        return moved
+
+    def purge(self, queue: str, *, reason: str, by: str | None = None) -> int:
+        with self.writing() as cursor:
+            found = cursor.execute(
+                "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_by_queue WHERE app = ? AND state = 'enqueued' "
+                "AND state <> 'processing' AND queue = ? LIMIT ?",
+                (self.name, queue, BATCH),
+            ).fetchall()
+            for row in found:
+                self._move(cursor, self._row(cursor, row["id"]), JobState.DELETED, self.now(), reason, {"by": by})
         return len(found)
+
+    # Queues
+
+    def pause(self, queue: str) -> None:
+        with self.writing() as cursor:
+            cursor.execute("INSERT OR IGNORE INTO abpjobs_paused VALUES (?, ?)", (self.name, queue))
+
+    def resume(self, queue: str) -> None:
+        with self.writing() as cursor:
+            cursor.execute("DELETE FROM abpjobs_paused WHERE app = ? AND queue = ?", (self.name, queue))
+        self._watch.notify()
+
+    # Recurring jobs
+
+    def put_recurring(self, record: RecurringRecord, jobs: Sequence[JobRecord] = ()) -> bool:
+        due_at = None if record.is_paused else rows.seconds_of(record.next_at)
+        values = (record.tenant_id, due_at, rows.encode(record))
+        with self.writing() as cursor:
+            if record.version == 0:
+                cursor.execute(
+                    "INSERT OR IGNORE INTO abpjobs_recurring VALUES (?, ?, 1, ?, ?, ?)", (self.name, record.id, *values)
+                )
+            else:
+                cursor.execute(
+                    "UPDATE abpjobs_recurring SET version = version + 1, tenant_id = ?, due_at = ?, record = ? "
+                    "WHERE app = ? AND id = ? AND version = ?",
+                    (*values, self.name, record.id, record.version),
+                )
+            if cursor.rowcount == 0:
+                return False
+            for job in jobs:
+                self._insert(cursor, job)
+        self._watch.notify()
+        return True
+
+    def remove_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> bool:
+        condition, values = rows.of_tenant(tenant)
+        with self.writing() as cursor:
+            cursor.execute(
+                f"DELETE FROM abpjobs_recurring WHERE app = ? AND id = ?{condition}", (self.name, recurring_id, *values)
+            )
+            return cursor.rowcount == 1
 
     # Servers
 
