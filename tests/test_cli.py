@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -506,6 +507,19 @@ class TestCheck:
         first, last = output.splitlines()
         assert first.endswith("; 0 servers; 2 jobs known.")
         assert last == "All is well."
+        assert desk.json("check")["ok"] is True
+
+    def test_a_slot_that_no_server_takes_is_told(self, desk: Desk) -> None:
+        desk.run("recurring", "add", "night", "good", "number=7", "--cron", "@daily")
+        assert desk.json("check")["ok"] is True
+        with desk.flask.app_context():
+            night = desk.jobs.recurring.get("night")
+            late = msgspec.structs.replace(night, next_at=datetime.now(UTC) - timedelta(minutes=5))
+            assert desk.jobs.storage.put_recurring(late)
+        assert desk.json("check", code=1)["problems"] == [
+            "The recurring job night is 5 min late: no server runs, or none has the code of the job good."
+        ]
+        desk.run("recurring", "pause", "night")
         assert desk.json("check")["ok"] is True
 
     def test_a_warning_alone_is_told_and_is_well(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -413,6 +413,16 @@ class TestSlots:
             assert len(server.runs()) == number // 3
             server.storage.close()
 
+    def test_a_slot_whose_unique_job_still_waits_makes_no_other(
+        self, make_program: Callable[..., Program], clock: Clock
+    ) -> None:
+        shop = make_program().with_job(unique_key="one")
+        shop.recurring.add_or_update("a", "count", cron="* * * * *")
+        for _ in range(3):
+            clock.move(minutes=1)
+            shop.tick()
+        assert shop.slots() == [NOON + timedelta(minutes=1)]
+
     def test_a_server_that_read_too_early_writes_nothing(
         self, make_program: Callable[..., Program], clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -758,6 +768,7 @@ class TestWholeWay:
         for consumer in consumers:
             consumer.stop(graceful=True)
         assert_that_each_second_ran_once(list(ended))
+        assert [entry.reason for entry in storage.history(ended[0].id)][0].startswith("Slot 20")
         assert storage.check() == []
         for app in apps:
             app.extensions["abpjobs"].storage.close()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import click
 
+from ..model import RecurringRecord
 from .command import Command, app_state, as_json
-from .printing import age, builtins, print_json, print_table
+from .printing import age, ahead, builtins, print_json, print_table
+
+MAX_LATE: Final = 60.0
+"""Seconds after which a slot that no server has taken is told as a problem."""
 
 
 @click.command(cls=Command)
@@ -69,9 +74,7 @@ def check(is_json: bool) -> None:
     for queue in state.storage.queues():
         if queue.length and queue.name not in listening:
             problems.append(f"{queue.length:,} jobs wait in {queue.name} and no server listens.")
-    for recurring in state.storage.list_recurring():
-        if recurring.error is not None:
-            problems.append(f"The recurring job {recurring.id} cannot run: {recurring.error}")
+    problems += filter(None, (_trouble(each, state.storage.now()) for each in state.storage.list_recurring()))
     if is_json:
         described = state.storage.describe()
         print_json({"ok": not problems, "problems": problems, "warnings": warnings, "storage": described})
@@ -85,3 +88,14 @@ def check(is_json: bool) -> None:
             click.echo("All is well.")
     if problems:
         sys.exit(1)
+
+
+def _trouble(recurring: RecurringRecord, now: float) -> str | None:
+    if recurring.error is not None:
+        return f"The recurring job {recurring.id} cannot run: {recurring.error}"
+    if recurring.is_paused or recurring.next_at is None or now - recurring.next_at.timestamp() < MAX_LATE:
+        return None
+    return (
+        f"The recurring job {recurring.id} is {ahead(recurring.next_at)}: no server runs, or none has the code of "
+        f"the job {recurring.name}."
+    )

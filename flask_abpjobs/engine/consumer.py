@@ -97,6 +97,8 @@ class JobScheduler(_Child, Scheduler):  # type: ignore[misc]
                 self.huey.recurring.tick()
             except StorageError:
                 logger.warning("Cannot look for recurring jobs now", exc_info=True)
+            except Exception:
+                logger.exception("Looking for recurring jobs failed, and goes on with the next tick")
 
 
 class QuietProcessEnvironment(ProcessEnvironment):  # type: ignore[misc]

@@ -174,7 +174,8 @@ class RecurringJobs:
                 return None
             now = now_at(storage.now())
             job = job_of(setup, record, self._registry.get(record.name), now)
-            job = structs.replace(job, enqueued_by=setup.caller().user_id)
+            why = f"The recurring job {record.id}, triggered beside its slots"
+            job = structs.replace(job, enqueued_by=setup.caller().user_id, reason=why)
             if storage.put_recurring(structs.replace(record, last_at=now, last_job_id=job.id), (job,)):
                 return _added(storage, setup, job)
         raise _contended(recurring_id)
@@ -227,7 +228,7 @@ class RecurringJobs:
             return
         storage = setup.huey.records
         kept = {record.id: record for record in storage.list_recurring()}
-        for wanted in self._declared.values():
+        for wanted in tuple(self._declared.values()):
             try:
                 _put(storage, wanted, kept.get(wanted.id))
             except StorageError:
@@ -254,7 +255,8 @@ class RecurringJobs:
 
         def make_job(record: RecurringRecord, definition: JobDefinition, slot: datetime, now: datetime) -> JobRecord:
             job = job_of(setup, record, definition, now)
-            return structs.replace(job, id=slot_id(record.id, slot), first_due_at=slot)
+            why = f"Slot {slot:%Y-%m-%d %H:%M:%S} UTC of the recurring job {record.id}"
+            return structs.replace(job, id=slot_id(record.id, slot), first_due_at=slot, reason=why)
 
         return RecurringTick(
             setup.huey.records,
