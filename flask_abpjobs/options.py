@@ -172,7 +172,7 @@ _CHECKS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "delay": (_is_duration, "use seconds or a timedelta, at most 100 years."),
     "eta": (
         lambda value: isinstance(value, datetime) and value.tzinfo is not None and value.year < 9999,
-        "use a datetime with a time zone, such as datetime.now(UTC), before the year 9999.",
+        "use a datetime with a time zone, as datetime.now(UTC).",
     ),
     "tenant": (lambda value: isinstance(value, str), "use text, or None for a job of no tenant."),
     "retry": (lambda value: isinstance(value, RetryPolicy), "use a RetryPolicy."),

@@ -34,6 +34,10 @@ def test_an_empty_configuration_has_the_documented_defaults() -> None:
         "embedded_worker": False,
         "queues": ("default",),
         "default_queue": "default",
+        "queue_prefix": "",
+        "manager": "",
+        "default_retry": None,
+        "capture_logs": False,
         "workers": default_workers(),
         "worker_type": "thread",
         "heartbeat_seconds": 5.0,
@@ -42,6 +46,9 @@ def test_an_empty_configuration_has_the_documented_defaults() -> None:
         "succeeded_retention_seconds": 86_400.0,
         "deleted_retention_seconds": 86_400.0,
         "failed_retention_seconds": None,
+        "succeeded_retention_count": None,
+        "deleted_retention_count": None,
+        "failed_retention_count": None,
         "dashboard_path": "/jobs",
         "dashboard_title": "Background jobs",
         "dashboard_poll_seconds": 2.0,
@@ -83,7 +90,7 @@ def test_an_unknown_key_names_the_nearest(key: str, words: str) -> None:
 
 def test_a_key_that_is_near_to_none_gets_the_list() -> None:
     key = "ABPJOBS_" + "Q" * 40
-    with pytest.raises(ConfigError, match=rf"^There is no setting {key}\. Known keys: ABPJOBS_DASHBOARD_PAGE_SIZE, "):
+    with pytest.raises(ConfigError, match=rf"^There is no setting {key}\. Known keys: ABPJOBS_CAPTURE_LOGS, "):
         JobsConfig.from_mapping({key: 1})
 
 

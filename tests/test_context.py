@@ -29,7 +29,7 @@ class Notebook:
 
     def __init__(self) -> None:
         self.said: list[Any] = []
-        self.cancelled = False
+        self.cancelled = self.overdue = False
 
     def progress(self, progress: JobProgress) -> None:
         self.said.append(progress)
@@ -39,6 +39,9 @@ class Notebook:
 
     def is_cancelled(self) -> bool:
         return self.cancelled
+
+    def is_overdue(self) -> bool:
+        return self.overdue
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from flask_abpjobs import AbpJobs, AsyncBackgroundJob, BackgroundJob, JobPriorit
 from flask_abpjobs.errors import AbpJobsError, ArgumentsError, ConfigError, UnknownJobError
 from flask_abpjobs.jobs import JobDefinition
 from flask_abpjobs.model import JobState
+from flask_abpjobs.options import JobOptions
 
 HERE = __name__
 T = TypeVar("T")
@@ -344,8 +345,8 @@ class TestSettings:
         job = jobs.job(
             queue="alpha", priority=JobPriority.HIGH, retry=retry, display_name="Nice", sensitive="a", name="n"
         )(top_level)
-        definition = job.definition
-        assert (definition.queue, definition.priority, definition.retry, definition.display_name) == (
+        definition, options = job.definition, job.definition.options
+        assert (options.queue, options.priority, options.retry, definition.display_name) == (
             "alpha",
             JobPriority.HIGH,
             retry,
@@ -396,7 +397,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"bogus": 1}, "There is no option bogus; there are queue, priority, delay, eta, tenant, retry."),
+            ({"bogus": 1}, "There is no option bogus; there are " + ", ".join(JobOptions.__struct_fields__) + "."),
             ({"queue": ""}, "queue is '': use 1 to 64 letters, digits and _ . -"),
             ({"queue": 5}, "queue is 5: use 1 to 64 letters, digits and _ . -"),
             ({"priority": "high"}, "priority is 'high': use a JobPriority."),
@@ -404,11 +405,17 @@ class TestSettings:
             ({"delay": "5"}, "delay is '5': use seconds or a timedelta, at most 100 years."),
             ({"delay": float("nan")}, "delay is nan: use seconds or a timedelta, at most 100 years."),
             ({"delay": 1e300}, "delay is 1e+300: use seconds or a timedelta, at most 100 years."),
-            ({"eta": "tomorrow"}, "eta is 'tomorrow': use a datetime with a time zone."),
-            ({"eta": date(2026, 1, 1)}, "eta is datetime.date(2026, 1, 1): use a datetime with a time zone."),
+            (
+                {"eta": "tomorrow"},
+                "eta is 'tomorrow': use a datetime with a time zone, as datetime.now(UTC).",
+            ),
+            (
+                {"eta": date(2026, 1, 1)},
+                "eta is datetime.date(2026, 1, 1): use a datetime with a time zone, as datetime.now(UTC).",
+            ),
             (
                 {"eta": datetime(2026, 1, 1)},
-                "eta is datetime.datetime(2026, 1, 1, 0, 0): give it a time zone, such as datetime.now(UTC).",
+                "eta is datetime.datetime(2026, 1, 1, 0, 0): use a datetime with a time zone, as datetime.now(UTC).",
             ),
             ({"eta": datetime(2026, 1, 1, tzinfo=UTC), "delay": 0}, "Give delay or eta, not both."),
             ({"tenant": ""}, "tenant is empty: use None for a job of no tenant."),

@@ -103,7 +103,7 @@ class SqliteTransitions(SqliteQuestions):
                 cursor, child, JobState.SCHEDULED, now, f"Job {parent_id} {how}", {**data, "due_at": due_at}, **columns
             )
         else:
-            columns = {"due_at": None, "position": now}
+            columns = {"due_at": None, "first_due_at": now, "position": now}
             self._move(cursor, child, JobState.ENQUEUED, now, f"Job {parent_id} {how}", data, **columns)
 
     def _continue(self, cursor: sqlite3.Cursor, parent: sqlite3.Row, state: JobState, at: float, most: int) -> int:

@@ -21,21 +21,20 @@ from ...model import (
     Lease,
     LogLine,
     Outcome,
-    RecurringRecord,
     Retention,
     ServerRecord,
     TenantScope,
 )
 from ..base import BATCH
 from . import rows
-from .transitions import SqliteTransitions
+from .queues import SqliteQueues
 from .wakeup import ChangeWatch
 
 SCHEMA_VERSION: Final = 1
 _NUMBER: Final = "SELECT coalesce(sum(number), 0) FROM abpjobs_count WHERE app = ? AND what = ?"
 
 
-class SqliteJobStorage(SqliteTransitions):
+class SqliteJobStorage(SqliteQueues):
     """The storage contract on SQLite: WAL, synchronous FULL, every verb one ``BEGIN IMMEDIATE`` transaction.
 
     :param filename: path of the file, made when missing; ``:memory:`` keeps jobs as long as this object lives.
@@ -235,48 +234,6 @@ class SqliteJobStorage(SqliteTransitions):
             for row in found:
                 self._move(cursor, self._row(cursor, row["id"]), JobState.DELETED, self.now(), reason, {"by": by})
         return len(found)
-
-    # Queues
-
-    def pause(self, queue: str) -> None:
-        with self.writing() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO abpjobs_paused VALUES (?, ?)", (self.name, queue))
-
-    def resume(self, queue: str) -> None:
-        with self.writing() as cursor:
-            cursor.execute("DELETE FROM abpjobs_paused WHERE app = ? AND queue = ?", (self.name, queue))
-        self._watch.notify()
-
-    # Recurring jobs
-
-    def put_recurring(self, record: RecurringRecord, jobs: Sequence[JobRecord] = ()) -> bool:
-        due_at = None if record.is_paused else rows.seconds_of(record.next_at)
-        values = (record.tenant_id, due_at, rows.encode(record))
-        with self.writing() as cursor:
-            if record.version == 0:
-                cursor.execute(
-                    "INSERT OR IGNORE INTO abpjobs_recurring VALUES (?, ?, 1, ?, ?, ?)", (self.name, record.id, *values)
-                )
-            else:
-                cursor.execute(
-                    "UPDATE abpjobs_recurring SET version = version + 1, tenant_id = ?, due_at = ?, record = ? "
-                    "WHERE app = ? AND id = ? AND version = ?",
-                    (*values, self.name, record.id, record.version),
-                )
-            if cursor.rowcount == 0:
-                return False
-            for job in jobs:
-                self._insert(cursor, job)
-        self._watch.notify()
-        return True
-
-    def remove_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> bool:
-        condition, values = rows.of_tenant(tenant)
-        with self.writing() as cursor:
-            cursor.execute(
-                f"DELETE FROM abpjobs_recurring WHERE app = ? AND id = ?{condition}", (self.name, recurring_id, *values)
-            )
-            return cursor.rowcount == 1
 
     # Servers
 
