@@ -18,18 +18,17 @@ from ...model import (
     Lease,
     LogLine,
     QueueRecord,
-    RecurringRecord,
     ServerRecord,
     StateEntry,
     TenantScope,
 )
-from ..base import BATCH, JobStorage
+from ..base import JobStorage
 from . import rows
 from .connection import SharedSqlite
 from .consistency import inconsistencies
+from .filesystem import network_kind
 from .listing import Listing
 
-_PAUSED: Final = "SELECT queue FROM abpjobs_paused WHERE app = ?"
 TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
 
 
@@ -69,8 +68,6 @@ class SqliteQuestions(SharedSqlite, JobStorage):
 
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
         listening = [queue for server in self.servers() for queue in server.queues]
-        with self.reading() as cursor:
-            paused = {row["queue"] for row in cursor.execute(_PAUSED, (self.name,))}
         condition, parameters = _counted_for(tenant)
         sql = (
             f"SELECT queue, sum(number) FROM abpjobs_count WHERE app = ? AND what = 'enqueued'{condition} "
@@ -78,6 +75,8 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         )
         with self.reading() as cursor:
             lengths = dict(map(tuple, cursor.execute(sql, (self.name, *parameters)).fetchall()))
+            held = cursor.execute("SELECT queue FROM abpjobs_paused WHERE app = ?", (self.name,)).fetchall()
+        paused = {row["queue"] for row in held}
         found = []
         for queue in sorted({*listening, *lengths, *paused}):
             waiting = JobQuery(state=JobState.ENQUEUED, queue=queue, tenant=tenant, limit=1)
@@ -92,27 +91,6 @@ class SqliteQuestions(SharedSqlite, JobStorage):
                 )
             )
         return found
-
-    def find_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> RecurringRecord | None:
-        condition, values = rows.of_tenant(tenant)
-        sql = f"SELECT * FROM abpjobs_recurring WHERE app = ? AND id = ?{condition}"
-        with self.reading() as cursor:
-            row = cursor.execute(sql, (self.name, recurring_id, *values)).fetchone()
-            return None if row is None else rows.recurring_of(row)
-
-    def list_recurring(self, *, tenant: TenantScope = ANY_TENANT) -> list[RecurringRecord]:
-        condition, values = rows.of_tenant(tenant)
-        sql = f"SELECT * FROM abpjobs_recurring WHERE app = ?{condition} ORDER BY id"
-        with self.reading() as cursor:
-            return [rows.recurring_of(row) for row in cursor.execute(sql, (self.name, *values))]
-
-    def due_recurring(self) -> list[RecurringRecord]:
-        sql = "SELECT * FROM abpjobs_recurring WHERE app = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
-        with self.reading() as cursor:
-            return [rows.recurring_of(row) for row in cursor.execute(sql, (self.name, self.now(), BATCH))]
-
-    def warnings(self) -> list[str]:
-        return []
 
     def servers(self) -> list[ServerRecord]:
         sql = (
@@ -132,6 +110,15 @@ class SqliteQuestions(SharedSqlite, JobStorage):
     def describe(self) -> str:
         where = "in memory" if self.is_memory else self.path
         return f"SQLite {sqlite3.sqlite_version}, {where}"
+
+    def warnings(self) -> list[str]:
+        kind = None if self.is_memory else network_kind(self.path)
+        if kind is None:
+            return []
+        return [
+            f"The SQLite file {self.path} lies on a network file system ({kind}), where programs cannot see each "
+            "other's locks: jobs may be lost. Put it on a local disk."
+        ]
 
     def check(self) -> list[str]:
         with self.reading() as cursor:

@@ -1,21 +1,14 @@
-"""Paused queues and recurring jobs of a SQLite storage."""
+"""Whole queues: paused, resumed, emptied."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ...model import ANY_TENANT, JobRecord, RecurringRecord, TenantScope
-from . import rows
+from ...model import JobState
+from ..base import BATCH
 from .transitions import SqliteTransitions
-from .wakeup import ChangeWatch
 
 
 class SqliteQueues(SqliteTransitions):
-    """The verbs that change queues and recurring jobs."""
-
-    _watch: ChangeWatch
-
-    # Queues
+    """The verbs on queues."""
 
     def pause(self, queue: str) -> None:
         with self.writing() as cursor:
@@ -26,33 +19,20 @@ class SqliteQueues(SqliteTransitions):
             cursor.execute("DELETE FROM abpjobs_paused WHERE app = ? AND queue = ?", (self.name, queue))
         self._watch.notify()
 
-    # Recurring jobs
-
-    def put_recurring(self, record: RecurringRecord, jobs: Sequence[JobRecord] = ()) -> bool:
-        due_at = None if record.is_paused else rows.seconds_of(record.next_at)
-        values = (record.tenant_id, due_at, rows.encode(record))
+    def purge(self, queue: str, *, reason: str, by: str | None = None) -> int:
+        waiting = (
+            "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_by_queue WHERE app = ? AND state = 'enqueued' "
+            "AND state <> 'processing' AND queue = ? ORDER BY state_at, sequence LIMIT ?"
+        )
         with self.writing() as cursor:
-            if record.version == 0:
-                cursor.execute(
-                    "INSERT OR IGNORE INTO abpjobs_recurring VALUES (?, ?, 1, ?, ?, ?)", (self.name, record.id, *values)
-                )
-            else:
-                cursor.execute(
-                    "UPDATE abpjobs_recurring SET version = version + 1, tenant_id = ?, due_at = ?, record = ? "
-                    "WHERE app = ? AND id = ? AND version = ?",
-                    (*values, self.name, record.id, record.version),
-                )
-            if cursor.rowcount == 0:
-                return False
-            for job in jobs:
-                self._insert(cursor, job)
+            now = self.now()
+            found = cursor.execute(waiting, (self.name, queue, BATCH)).fetchall()
+            parents = []
+            for stale in found:
+                row = self._row(cursor, stale["id"])  # the one before may have freed it from being parked
+                if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}):
+                    parents.append(row["sequence"])
+            if parents:
+                self._continue(cursor, now, parents)
         self._watch.notify()
-        return True
-
-    def remove_recurring(self, recurring_id: str, *, tenant: TenantScope = ANY_TENANT) -> bool:
-        condition, values = rows.of_tenant(tenant)
-        with self.writing() as cursor:
-            cursor.execute(
-                f"DELETE FROM abpjobs_recurring WHERE app = ? AND id = ?{condition}", (self.name, recurring_id, *values)
-            )
-            return cursor.rowcount == 1
+        return len(found)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from ...model import (
-    AnyTenant,
     Argument,
     JobProgress,
     JobRecord,
@@ -20,29 +19,17 @@ from ...model import (
     Retention,
     ServerRecord,
     StateEntry,
-    TenantScope,
 )
 
-
-class Rare(msgspec.Struct, omit_defaults=True):
-    """Fields of a job that few jobs have, in one column."""
-
-    retention: Retention | None = None
-    timeout: float | None = None
-    parent_on: ParentEnd | None = None
-    delay: float | None = None
-    unique_for: float | None = None
-    rerun_of: str | None = None
-
-
 _TIMES = frozenset({"state_at", "created_at", "due_at", "first_due_at", "started_at", "expires_at", "begin_before"})
-_RARE = Rare.__struct_fields__
 RECORD_COLUMNS = JobRecord.__struct_fields__
-_PLAIN = tuple(name for name in RECORD_COLUMNS if name not in _TIMES | {"state", "arguments", "progress", *_RARE})
-_decode_rare = msgspec.json.Decoder(Rare).decode
-_decode_recurring = msgspec.json.Decoder(RecurringRecord).decode
+_PLAIN = tuple(
+    name for name in RECORD_COLUMNS if name not in _TIMES | {"state", "arguments", "progress", "parent_on", "retention"}
+)
 _decode_arguments = msgspec.json.Decoder(tuple[Argument, ...]).decode
 _decode_progress = msgspec.json.Decoder(JobProgress).decode
+_decode_retention = msgspec.json.Decoder(Retention).decode
+_decode_recurring = msgspec.json.Decoder(RecurringRecord).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 encode = msgspec.json.Encoder().encode
 
@@ -65,20 +52,9 @@ def record_of(row: sqlite3.Row) -> JobRecord:
     values["state"] = JobState(row["state"])
     values["arguments"] = _arguments_of(row["arguments"])
     values["progress"] = None if row["progress"] is None else _decode_progress(row["progress"])
-    if row["options"] is not None:
-        rare = rare_of(row)
-        values |= {name: getattr(rare, name) for name in _RARE}
+    values["parent_on"] = None if row["parent_on"] is None else ParentEnd(row["parent_on"])
+    values["retention"] = retention_of(row)
     return JobRecord(**values)
-
-
-def rare_of(row: sqlite3.Row) -> Rare:
-    """Return the rare fields of a job."""
-    return Rare() if row["options"] is None else _decode_rare(row["options"])
-
-
-def recurring_of(row: sqlite3.Row) -> RecurringRecord:
-    """Return the recurring job of a row."""
-    return msgspec.structs.replace(_decode_recurring(row["record"]), version=row["version"])
 
 
 def columns_of(record: JobRecord) -> dict[str, Any]:
@@ -90,9 +66,19 @@ def columns_of(record: JobRecord) -> dict[str, Any]:
     values["priority"] = int(record.priority)
     values["arguments"] = encode(record.arguments)
     values["progress"] = None if record.progress is None else encode(record.progress)
-    rare = encode(Rare(**{name: getattr(record, name) for name in _RARE}))
-    values["options"] = None if rare == b"{}" else rare
+    values["parent_on"] = None if record.parent_on is None else record.parent_on.value
+    values["retention"] = None if record.retention is None else encode(record.retention)
     return values
+
+
+def retention_of(row: sqlite3.Row) -> Retention | None:
+    """Return the retention that was given for the job of a row."""
+    return None if row["retention"] is None else _decode_retention(row["retention"])
+
+
+def recurring_of(row: sqlite3.Row) -> RecurringRecord:
+    """Return the recurring job of a row with ``record`` and ``version``."""
+    return msgspec.structs.replace(_decode_recurring(row["record"]), version=row["version"])
 
 
 def entry_of(row: sqlite3.Row) -> StateEntry:
@@ -128,8 +114,3 @@ def _arguments_of(data: bytes) -> tuple[Argument, ...]:
         return _decode_arguments(data)
     except msgspec.DecodeError:  # damaged bytes must not hide the job from people
         return (Argument("arguments", repr(data[:200]), "cannot be read"),)
-
-
-def of_tenant(tenant: TenantScope) -> tuple[str, tuple[str | None, ...]]:
-    """Return a condition on ``tenant_id`` and its parameters."""
-    return ("", ()) if isinstance(tenant, AnyTenant) else (" AND tenant_id IS ?", (tenant,))

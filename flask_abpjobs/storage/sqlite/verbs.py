@@ -26,15 +26,16 @@ from ...model import (
     TenantScope,
 )
 from ..base import BATCH
-from . import rows
+from . import rows, unique
 from .queues import SqliteQueues
+from .recurring import SqliteRecurring
+from .sweeps import SqliteSweeps
 from .wakeup import ChangeWatch
 
 SCHEMA_VERSION: Final = 1
-_NUMBER: Final = "SELECT coalesce(sum(number), 0) FROM abpjobs_count WHERE app = ? AND what = ?"
 
 
-class SqliteJobStorage(SqliteQueues):
+class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     """The storage contract on SQLite: WAL, synchronous FULL, every verb one ``BEGIN IMMEDIATE`` transaction.
 
     :param filename: path of the file, made when missing; ``:memory:`` keeps jobs as long as this object lives.
@@ -62,22 +63,17 @@ class SqliteJobStorage(SqliteQueues):
 
     def add(self, record: JobRecord) -> bool:
         with self.writing() as cursor:
-            is_new = self._insert(cursor, record)
+            known = self._insert(cursor, record)
         self._watch.notify()
-        return is_new
+        return known is None
 
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:
-            raise ValueError(f"{len(records)} records in one step: the most is {BATCH}")
-        ids = []
+            raise ValueError(f"{len(records)} jobs are too many for one step: add up to {BATCH} at once.")
         with self.writing() as cursor:
-            for record in records:
-                if self._insert(cursor, record) or record.unique_key is None:
-                    ids.append(record.id)
-                else:
-                    ids.append(self._holder(cursor, record, self.now()) or record.id)
+            kept = [self._insert(cursor, record) or record.id for record in records]
         self._watch.notify()
-        return ids
+        return kept
 
     def claim(self, claim: Claim) -> JobRecord | None:
         self._local.mark = self._watch.mark()
@@ -92,7 +88,8 @@ class SqliteJobStorage(SqliteQueues):
         with self._held(lease, "finish") as (cursor, row, now):
             self._finish(cursor, row, now, outcome)
             claimed = self._claim(cursor, claim) if claim is not None else None
-        if self.is_memory or outcome.children or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
+        follows = outcome.children or row["concurrency_key"] is not None
+        if self.is_memory or follows or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
             self._watch.notify()  # in memory nothing else tells those who wait for the job's end
         return claimed
 
@@ -120,12 +117,12 @@ class SqliteJobStorage(SqliteQueues):
     ) -> JobRecord:
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "requeued"), self.now()
-            fresh: dict[str, Any] = dict.fromkeys(("due_at", "result", "progress", "server_id", "worker"))
-            fresh |= {"failures": 0, "crashes": 0, "position": now, "begin_before": None}
-            key = row["unique_key"]
-            if key is not None and self._holder(cursor, rows.record_of(row), now) is None:
-                self._take_key(cursor, key, job_id)
+            fresh: dict[str, Any] = dict.fromkeys(
+                ("due_at", "result", "progress", "server_id", "worker", "begin_before")
+            )
+            fresh |= {"failures": 0, "crashes": 0, "position": now}
             self._move(cursor, row, JobState.ENQUEUED, now, reason, {"queue": row["queue"], "by": by}, **fresh)
+            unique.take_again(cursor, self.name, row, now)
             record = rows.record_of(self._row(cursor, job_id))
         self._watch.notify()
         return record
@@ -141,99 +138,11 @@ class SqliteJobStorage(SqliteQueues):
     ) -> JobRecord:
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "deleted"), self.now()
-            self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None)
-            return rows.record_of(self._row(cursor, job_id))
-
-    # Sweeps
-
-    def promote(self) -> int:
-        due = (
-            "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_due "
-            "WHERE app = ? AND state = 'scheduled' AND due_at <= ? ORDER BY due_at, sequence LIMIT ?"
-        )
-        with self.reading() as cursor:
-            if not cursor.execute(due, (self.name, self.now(), 1)).fetchall():
-                return 0
-        with self.writing() as cursor:
-            now = self.now()
-            found = cursor.execute(due, (self.name, now, BATCH)).fetchall()
-            for row in found:
-                data = {"queue": row["queue"]}
-                position = row["due_at"]
-                self._move(cursor, row, JobState.ENQUEUED, now, "Due", data, due_at=None, position=position)
+            if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None):
+                self._continue(cursor, now, [row["sequence"]])
+            record = rows.record_of(self._row(cursor, job_id))
         self._watch.notify()
-        return len(found)
-
-    def prune(self) -> int:
-        return self._prune_expired() or self._prune_above()
-
-    def _prune_expired(self) -> int:
-        expired = (
-            "SELECT sequence, id FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
-            "WHERE app = ? AND expires_at IS NOT NULL AND expires_at <= ? LIMIT ?"
-        )
-        lapsed = "SELECT 1 FROM abpjobs_unique WHERE app = ? AND until <= ? LIMIT 1"
-        with self.reading() as cursor:
-            has_lapsed = cursor.execute(lapsed, (self.name, self.now())).fetchone() is not None
-            if not has_lapsed and not cursor.execute(expired, (self.name, self.now(), 1)).fetchall():
-                return 0
-        with self.writing() as cursor:
-            cursor.execute("DELETE FROM abpjobs_unique WHERE app = ? AND until <= ?", (self.name, self.now()))
-            found = cursor.execute(expired, (self.name, self.now(), BATCH)).fetchall()
-            return self._remove(cursor, found)
-
-    def _prune_above(self) -> int:
-        """Remove the oldest jobs of a state that are more than its retention's count."""
-        removed = 0
-        for state in (JobState.SUCCEEDED, JobState.DELETED, JobState.FAILED):
-            most = self._retention.most(state)
-            if most is None or self.counts()[state.value] <= most:
-                continue
-            with self.writing() as cursor:
-                oldest = (
-                    "SELECT sequence, id FROM abpjobs_job INDEXED BY abpjobs_job_by_state WHERE app = ? AND state = ? "
-                    f"AND state <> 'processing' ORDER BY state_at, sequence LIMIT min(?, ({_NUMBER}) - ?)"
-                )
-                values = (self.name, state.value, BATCH, self.name, state.value, most)
-                found = cursor.execute(oldest, values).fetchall()
-                removed += self._remove(cursor, found)
-        return removed
-
-    def _remove(self, cursor: sqlite3.Cursor, found: Sequence[sqlite3.Row]) -> int:
-        removed = 0
-        for job in found:
-            children = self._awaiting(cursor, job["id"], BATCH + 1)
-            for child in children[:BATCH]:
-                reason = f"Job {job['id']} was removed before it succeeded"
-                self._move(cursor, child, JobState.DELETED, self.now(), reason, {})
-            if len(children) <= BATCH:
-                cursor.execute("DELETE FROM abpjobs_job WHERE sequence = ?", (job["sequence"],))
-            removed += 1
-        return removed
-
-    def start_children(self) -> int:
-        marked = "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_continuing WHERE app = ? AND continuing = 1 LIMIT 1"
-        with self.reading() as cursor:
-            if cursor.execute(marked, (self.name,)).fetchone() is None:
-                return 0
-        with self.writing() as cursor:
-            parent = cursor.execute(marked, (self.name,)).fetchone()
-            if parent is None:
-                return 0
-            moved = self._continue(cursor, parent, JobState(parent["state"]), parent["state_at"], BATCH)
-        self._watch.notify()
-        return moved
-
-    def purge(self, queue: str, *, reason: str, by: str | None = None) -> int:
-        with self.writing() as cursor:
-            found = cursor.execute(
-                "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_by_queue WHERE app = ? AND state = 'enqueued' "
-                "AND state <> 'processing' AND queue = ? LIMIT ?",
-                (self.name, queue, BATCH),
-            ).fetchall()
-            for row in found:
-                self._move(cursor, self._row(cursor, row["id"]), JobState.DELETED, self.now(), reason, {"by": by})
-        return len(found)
+        return record
 
     # Servers
 
@@ -324,6 +233,8 @@ class SqliteJobStorage(SqliteQueues):
         for state in states:
             with self.writing() as cursor:
                 cursor.execute("DELETE FROM abpjobs_job WHERE app = ? AND state = ?", (self.name, state))
+        with self.writing() as cursor:
+            self._forget_removed(cursor)
 
     def _prepare(self) -> None:
         """Make the tables, or check that they are of a version this package knows."""
