@@ -17,7 +17,10 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!flask_abpjobs).*")]
 nitpick_ignore_regex += [
     (r"py:.*", r"flask_abpjobs\.\w+\.[PRC]"),
     (r"py:.*", r"flask_abpjobs\.jobs\.(Args|JobDefinition|JobOptions)"),
-    (r"py:.*", r"flask_abpjobs\.(extension\._JobDecorator|storage\.sqlite\.verbs\.SqliteJobStorage)"),
+    (
+        r"py:.*",
+        r"flask_abpjobs\.(extension\._JobDecorator|recurring\.api\._Declare|storage\.sqlite\.verbs\.SqliteJobStorage)",
+    ),
 ]
 
 autodoc_member_order = "bysource"

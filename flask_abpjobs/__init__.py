@@ -23,7 +23,18 @@ from .errors import (
 from .extension import AbpJobs
 from .jobs import AsyncBackgroundJob, BackgroundJob
 from .manager import BackgroundJobManager, HueyJobManager, InlineJobManager, NullJobManager
-from .model import ANY_TENANT, JobPriority, JobProgress, JobQuery, JobRecord, JobState, Retention, StateEntry
+from .model import (
+    ANY_TENANT,
+    JobPriority,
+    JobProgress,
+    JobQuery,
+    JobRecord,
+    JobState,
+    Misfire,
+    RecurringRecord,
+    Retention,
+    StateEntry,
+)
 from .registry import JobRegistry
 from .retry import RetryPolicy
 from .signals import job_enqueued, job_failed, job_state_changed
@@ -59,7 +70,9 @@ __all__ = [
     "JobTimeoutError",
     "JobsConfig",
     "LeaseLostError",
+    "Misfire",
     "NullJobManager",
+    "RecurringRecord",
     "Retention",
     "LocalRequestsOnlyFilter",
     "RetryPolicy",

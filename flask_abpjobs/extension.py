@@ -27,6 +27,7 @@ from .jobs import Activator, FunctionJob, JobCall, JobDefinition, bind_class
 from .manager import BackgroundJobManager, HueyJobManager, ManagerSetup
 from .model import JobError, JobPriority, JobRecord, JobState, Retention
 from .options import JobOptions
+from .recurring import RecurringJobs
 from .registry import JobRegistry
 from .retry import RetryPolicy
 from .signals import job_failed, tell, tell_change
@@ -55,6 +56,8 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     """Enqueues jobs: the provider that ``ABPJOBS_MANAGER`` names."""
     stored: HueyJobManager
     """Acts on the jobs in the app's storage."""
+    setup: ManagerSetup
+    """What the app's managers are made of."""
     dashboards: list[str]
     """Names of the mounted dashboards' blueprints."""
 
@@ -80,6 +83,7 @@ class AbpJobs:
 
     def __init__(self, app: Flask | None = None, *, dashboard: DashboardOptions | None | str = "default") -> None:
         self.registry = JobRegistry()
+        self.recurring = RecurringJobs(self.registry, self.job, lambda: self._current.setup)
         self._activator: Activator = build
         self._permission_checker: PermissionChecker = default_permission_checker
         self._tenant_resolver: TenantResolver = default_tenant_resolver
@@ -204,8 +208,13 @@ class AbpJobs:
         )
         stored = HueyJobManager.from_setup(setup)
         manager = _manager_class(config.manager).from_setup(setup) if config.manager else stored
-        state = AppState(jobs=self, config=config, huey=huey, manager=manager, stored=stored, dashboards=[])
+        huey.recurring = self.recurring.tick_of(setup)
+        state = AppState(
+            jobs=self, config=config, huey=huey, manager=manager, stored=stored, setup=setup, dashboards=[]
+        )
         app.extensions[KEY] = state
+        if not _is_in_command():
+            self.recurring.start(setup)
         app.cli.add_command(create_group())
         if config.embedded_worker and config.execution_enabled and not config.testing:
             EmbeddedWorker(app, huey, config)

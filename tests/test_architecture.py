@@ -17,7 +17,7 @@ FLOORS = [
     {"jobs", "registry", "context"},
     {"storage"},
     {"engine"},
-    {"manager"},
+    {"manager", "recurring"},
     {"access"},
     {"dashboard"},
     {"cli", "embedded"},

@@ -9,10 +9,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
@@ -122,6 +124,11 @@ class TestGroup:
             assert command.get_short_help_str()
             assert output.startswith(f"Usage: {desk.flask.name} abpjobs {name}") or f"abpjobs {name}" in output
         assert {"worker", "list", "show", "requeue", "delete", "stats", "servers", "check"} <= group.commands.keys()
+        for name in ("recurring", "queues"):
+            inner = group.commands[name]
+            assert isinstance(inner, click.Group)
+            for command in inner.commands.values():
+                assert command.get_short_help_str()
 
     @pytest.mark.parametrize(
         "arguments",
@@ -136,6 +143,23 @@ class TestGroup:
             ["show"],
             ["worker", "--workers", "0"],
             ["worker", "--worker-type", "fork"],
+            ["enqueue"],
+            ["enqueue", "good", "number"],
+            ["enqueue", "good", "=7"],
+            ["enqueue", "good", "number=7", "number=8"],
+            ["enqueue", "good", "--json", "[7]"],
+            ["enqueue", "good", "--json", "{"],
+            ["enqueue", "good", "--json", '{"number": 7}', "number=7"],
+            ["enqueue", "good", "number=7", "--priority", "urgent"],
+            ["enqueue", "good", "number=7", "--delay", "-1"],
+            ["rerun"],
+            ["recurring", "bogus"],
+            ["recurring", "add", "a", "good"],
+            ["recurring", "add", "a", "good", "--cron", "@daily", "--misfire", "never"],
+            ["recurring", "remove"],
+            ["queues", "pause"],
+            ["queues", "pause", "a b"],
+            ["queues", "purge"],
         ],
         ids=" ".join,
     )
@@ -280,6 +304,163 @@ class TestActing:
         ]
 
 
+class TestEnqueue:
+    @pytest.mark.parametrize(
+        ("arguments", "payload"),
+        [
+            (["number=7"], {"number": 7}),
+            (["number=7", "password=a b=c"], {"number": 7, "password": "a b=c"}),
+            (
+                ["number=7", 'password="8"', 'extra={"a": [1, null]}'],
+                {"number": 7, "password": "8", "extra": {"a": [1, None]}},
+            ),
+            (["number=7", "password="], {"number": 7, "password": ""}),
+            (["--json", '{"number": 7}'], {"number": 7}),
+            (["--json", '{"number": 7}', "password=x"], {"number": 7, "password": "x"}),
+        ],
+        ids=" ".join,
+    )
+    def test_values_are_json_and_else_text(self, desk: Desk, arguments: list[str], payload: dict[str, Any]) -> None:
+        code, output, errors = desk.run("enqueue", "good", *arguments)
+        assert (code, errors) == (0, "")
+        assert json.loads(desk.get(output.strip()).payload) == payload
+
+    def test_settings_are_those_of_the_line_and_else_of_the_job(self, desk: Desk) -> None:
+        options = ("--queue", "mail", "--priority", "high", "--delay", "60", "--tenant", "acme")
+        job = desk.get(desk.run("enqueue", "good", "number=7", *options)[1].strip())
+        assert (job.queue, job.priority, job.state, job.tenant_id) == ("mail", 25, JobState.SCHEDULED, "acme")
+        job = desk.get(desk.run("enqueue", "good", "number=7")[1].strip())
+        assert (job.queue, job.priority, job.state, job.tenant_id) == ("default", 15, JobState.ENQUEUED, None)
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["nope"], "No job of the name 'nope' is registered."),
+            (["good"], "Object missing required field `number`"),
+            (["good", "number=x"], "Expected `int`, got `str`"),
+            (["good", "number=7", "size=8"], "has no parameter size."),
+            (["good", "number=7", "--queue", "a b"], "queue is 'a b'"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_does_not_fit_ends_with_1_and_nothing_is_stored(
+        self, desk: Desk, arguments: list[str], words: str
+    ) -> None:
+        code, output, errors = desk.run("enqueue", *arguments)
+        assert (code, output) == (1, "")
+        assert errors.startswith("Error: ")
+        assert words in errors
+        assert desk.json("list")["jobs"] == []
+
+
+class TestRerun:
+    def test_a_copy_is_enqueued_with_the_changes(self, desk: Desk) -> None:
+        first = desk.enqueue(7, password="hunter2")
+        code, output, errors = desk.run("rerun", first)
+        assert (code, errors) == (0, "")
+        copy = desk.get(output.strip())
+        assert (copy.rerun_of, copy.payload) == (first, desk.get(first).payload)
+        changed = desk.get(desk.run("rerun", first, "number=8")[1].strip())
+        assert json.loads(changed.payload) == {"number": 8, "password": "hunter2"}
+        assert desk.run("rerun", "nope") == (1, "", "Error: There is no job 'nope'.\n")
+
+
+class TestRecurring:
+    def test_without_any_it_says_so(self, desk: Desk) -> None:
+        assert desk.run("recurring", "list") == (0, "No recurring jobs.\n", "")
+        assert desk.json("recurring", "list") == {"recurring": []}
+
+    def test_one_is_added_listed_paused_resumed_triggered_and_removed(self, desk: Desk) -> None:
+        add = ("recurring", "add", "night", "good", "number=7", "password=hunter2", "--cron", "0 3 * * *")
+        code, output, errors = desk.run(*add, "--timezone", "Europe/Istanbul", "--misfire", "all", "--priority", "low")
+        assert (code, errors) == (0, "")
+        assert output.startswith("night stored, next in ")
+        assert desk.run("recurring", "pause", "night") == (0, "night paused\n", "")
+        assert desk.run("recurring", "trigger", "night") == (0, "night triggered\n", "")
+        code, output, _ = desk.run("recurring", "list")
+        heads, row = output.splitlines()
+        assert heads.split() == ["id", "job", "cron", "zone", "tenant", "next", "last", "remark"]
+        assert row.split() == ["night", "good", "0", "3", "*", "*", "*", "Europe/Istanbul", "0", "s", "paused"]
+        (listed,) = desk.json("recurring", "list")["recurring"]
+        (job,) = desk.json("list")["jobs"]
+        assert (listed["id"], listed["misfire"], listed["priority"], listed["is_paused"]) == ("night", "all", 5, True)
+        assert (listed["arguments"], listed["payload"]) == ({"number": "7", "password": None}, None)
+        assert (listed["last_job_id"], listed["in_code"], job["recurring_id"]) == (job["id"], False, "night")
+        assert desk.run("recurring", "resume", "night") == (0, "night resumed\n", "")
+        assert desk.run("recurring", "remove", "night") == (0, "night removed\n", "")
+        assert desk.json("recurring", "list") == {"recurring": []}
+
+    @pytest.mark.parametrize("verb", ["remove", "trigger", "pause", "resume"])
+    def test_a_missing_one_does_not_keep_the_others_from_it(self, desk: Desk, verb: str) -> None:
+        desk.run("recurring", "add", "night", "good", "number=7", "--cron", "@daily")
+        code, output, errors = desk.run("recurring", verb, "nope", "night")
+        assert (code, output.split()[0]) == (1, "night")
+        assert errors == "Error: There is no recurring job 'nope'.\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["a", "good", "number=7", "--cron", "daily"], "The cron expression 'daily' cannot be used"),
+            (["a", "good", "number=7", "--cron", "@daily", "--timezone", "Mars"], "There is no time zone 'Mars'."),
+            (["a", "nope", "--cron", "@daily"], "No job of the name 'nope' is registered."),
+            (["a", "good", "--cron", "@daily"], "missing required field `number`"),
+            (["a b", "good", "number=7", "--cron", "@daily"], "The recurring job's id is 'a b'"),
+        ],
+        ids=range(5),
+    )
+    def test_what_cannot_recur_is_refused_in_one_line(self, desk: Desk, arguments: list[str], words: str) -> None:
+        code, output, errors = desk.run("recurring", "add", *arguments)
+        assert (code, output, len(errors.splitlines())) == (1, "", 1)
+        assert words in errors
+
+    def test_the_list_tells_of_tenants_errors_and_what_left_the_code(self, desk: Desk) -> None:
+        for key in ("broken", "gone"):
+            desk.run("recurring", "add", key, "good", "number=7", "--cron", "@daily")
+        desk.run("recurring", "add", "theirs", "good", "number=7", "--cron", "@daily", "--tenant", "acme")
+        with desk.flask.app_context():
+            broken, gone = desk.jobs.recurring.get("broken"), desk.jobs.recurring.get("gone")
+            desk.jobs.storage.put_recurring(msgspec.structs.replace(broken, error="It broke.", next_at=None))
+            desk.jobs.storage.put_recurring(msgspec.structs.replace(gone, is_declared=True))
+        lines = desk.run("recurring", "list")[1].splitlines()[1:]
+        assert [line.split("UTC")[0].split()[0] for line in lines] == ["broken", "gone", "theirs"]
+        assert lines[0].endswith("It broke.")
+        assert lines[1].endswith("no longer in the code")
+        (theirs,) = desk.json("recurring", "list", "--tenant", "acme")["recurring"]
+        assert theirs["id"] == "theirs"
+        assert desk.json("check", code=1)["problems"] == ["The recurring job broken cannot run: It broke."]
+
+
+class TestQueues:
+    def test_they_are_listed_paused_and_resumed(self, desk: Desk) -> None:
+        assert desk.run("queues", "list") == (0, "No queues.\n", "")
+        desk.enqueue(1)
+        assert desk.run("queues", "pause", "default", "mail") == (0, "default paused\nmail paused\n", "")
+        heads, *rows = desk.run("queues", "list")[1].splitlines()
+        assert heads.split() == ["queue", "waiting", "oldest", "servers", "state"]
+        assert [row.split() for row in rows] == [
+            ["default", "1", "0", "s", "0", "paused"],
+            ["mail", "0", "0", "paused"],
+        ]
+        assert desk.run("queues", "resume", "mail") == (0, "mail resumed\n", "")
+        (queue,) = desk.json("queues", "list")["queues"]
+        assert (queue["name"], queue["length"], queue["is_paused"]) == ("default", 1, True)
+
+    def test_one_is_emptied_in_batches_once_it_was_confirmed(self, desk: Desk) -> None:
+        with desk.flask.app_context():
+            desk.good.map(range(250))
+            other = desk.good.using(queue="mail").enqueue(1)
+        refused = desk.runner.invoke(args=["abpjobs", "queues", "purge", "default"], input="n\n")
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "Delete 250 waiting jobs of default?" in refused.stderr
+        purged = desk.runner.invoke(args=["abpjobs", "queues", "purge", "default"], input="y\n")
+        assert (purged.exit_code, purged.stdout) == (0, "250 jobs of default deleted\n")
+        assert desk.run("queues", "purge", "default", "--yes") == (0, "No jobs wait in default.\n", "")
+        assert desk.json("stats")["counts"]["deleted"] == 250
+        assert desk.get(other).state is JobState.ENQUEUED
+        code, output, _ = desk.run("queues", "purge", "mail", "--yes")
+        assert (code, output) == (0, "1 jobs of mail deleted\n")
+
+
 class TestStats:
     def test_counts_and_queues_are_shown(self, desk: Desk) -> None:
         for number in range(3):
@@ -327,6 +508,27 @@ class TestCheck:
         assert first.endswith("; 0 servers; 2 jobs known.")
         assert last == "All is well."
         assert desk.json("check")["ok"] is True
+
+    def test_a_slot_that_no_server_takes_is_told(self, desk: Desk) -> None:
+        desk.run("recurring", "add", "night", "good", "number=7", "--cron", "@daily")
+        assert desk.json("check")["ok"] is True
+        with desk.flask.app_context():
+            night = desk.jobs.recurring.get("night")
+            late = msgspec.structs.replace(night, next_at=datetime.now(UTC) - timedelta(minutes=5))
+            assert desk.jobs.storage.put_recurring(late)
+        assert desk.json("check", code=1)["problems"] == [
+            "The recurring job night is 5 min late: no server runs, or none has the code of the job good."
+        ]
+        desk.run("recurring", "pause", "night")
+        assert desk.json("check")["ok"] is True
+
+    def test_a_warning_alone_is_told_and_is_well(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        storage = desk.flask.extensions["abpjobs"].storage
+        monkeypatch.setattr(storage, "warnings", lambda: ["It may forget."])
+        code, output, errors = desk.run("check")
+        assert (code, errors) == (0, "")
+        assert output.splitlines()[1:] == ["Warning: It may forget.", "All is well."]
+        assert desk.json("check")["warnings"] == ["It may forget."]
 
     def test_jobs_that_nobody_listens_for_are_told(self, desk: Desk) -> None:
         with desk.flask.app_context():

@@ -168,7 +168,10 @@ def test_every_command_is_documented_with_its_options() -> None:
     group = cli.create_group()
     assert sections.keys() == group.commands.keys()
     for name, command in group.commands.items():
-        for parameter in command.params:
+        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        for each in inner:
+            assert f"``{name} {each.name}" in sections[name], f"{name} {each.name}"
+        for parameter in [parameter for each in (command, *inner) for parameter in each.params]:
             if isinstance(parameter, click.Option):
                 longest = max(parameter.opts, key=len)
                 assert f"``{longest}" in sections[name] or f", {longest}" in sections[name], f"{name} {longest}"

@@ -79,16 +79,26 @@ class JobWorker(_Child, Worker):  # type: ignore[misc]
 
 
 class JobScheduler(_Child, Scheduler):  # type: ignore[misc]
-    """Huey's scheduler, which also removes what has expired and reports what runs too long."""
+    """Huey's scheduler, which also enqueues recurring jobs, removes what has expired and reports what runs too long."""
 
     def loop(self, now: Any = None) -> None:
         self.leave_if_orphaned()
+        self._enqueue_recurring()
         self.huey.report_overruns()
         try:
             self.huey.prune()
         except StorageError:
             logger.warning("Cannot prune finished jobs now", exc_info=True)
         super().loop(now)
+
+    def _enqueue_recurring(self) -> None:
+        if self.huey.recurring is not None:
+            try:
+                self.huey.recurring.tick()
+            except StorageError:
+                logger.warning("Cannot look for recurring jobs now", exc_info=True)
+            except Exception:
+                logger.exception("Looking for recurring jobs failed, and goes on with the next tick")
 
 
 class QuietProcessEnvironment(ProcessEnvironment):  # type: ignore[misc]

@@ -27,6 +27,7 @@ from .attempt import Attempt
 from .capture import capture_logs
 from .performer import DefinedTask, Scope, build
 from .recording import RecordingHuey
+from .recurring import RecurringTick
 from .reporter import BufferedReporter, Pulse
 
 MAX_SWEEPS: Final = 50
@@ -80,6 +81,7 @@ class JobHuey(RecordingHuey):
         self.queues = queues
         self.default_retry = default_retry or RetryPolicy()
         self.server: ServerRecord | None = None
+        self.recurring: RecurringTick | None = None
         self.is_stopping: Callable[[], bool] = lambda: False
         self.run_coroutine: RunCoroutine = asyncio.run
         self._scope = scope
