@@ -160,7 +160,7 @@ class BackgroundJobManager(ABC):
     ) -> list[str]:
         """Put bound calls of one job into its queue, and return the ids; raises as :meth:`enqueue` does.
 
-        :param values: see :meth:`flask_abpjobs.jobs.JobDefinition.bind`.
+        :param values: see ``JobDefinition.bind``.
         """
         return self._store([(definition, value) for value in values], options)
 
