@@ -25,6 +25,7 @@ from huey.tests.base import BaseTestCase
 
 from flask_abpjobs.engine import open_huey
 from flask_abpjobs.engine.consumer import JobConsumer
+from flask_abpjobs.model import new_job_id
 
 MODULES = (
     huey.tests.test_api,
@@ -61,7 +62,7 @@ DIFFERENT = {
 LISTED = set().union(*DIFFERENT.values())
 
 
-STORAGES = {"memory": "memory://", "sqlite": "sqlite:///suite.db"}
+STORAGES = {"memory": "memory://", "sqlite": "sqlite:///suite.db", "redis": ""}
 
 
 class StorageSuite(huey.tests.test_storage.StorageTests, BaseTestCase):  # type: ignore[misc]
@@ -87,10 +88,10 @@ CASES = [
 ]
 
 
-def on_our_classes(case: Any, url: str) -> Any:
+def on_our_classes(case: Any, url: str, name: str) -> Any:
     """Give a test our classes, unless it is about one it makes itself."""
     if getattr(type(case), "get_huey", None) is BaseTestCase.get_huey:
-        case.get_huey = lambda: open_huey(url, name="suite", utc=False)
+        case.get_huey = lambda: open_huey(url, name=name, utc=False)
     if getattr(type(case), "consumer_class", None) is BaseTestCase.consumer_class:
         case.consumer_class = JobConsumer
     return case
@@ -100,11 +101,19 @@ def on_our_classes(case: Any, url: str) -> Any:
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_huey_behaves_as_its_own_tests_say(
-    case: unittest.TestCase, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: unittest.TestCase,
+    storage: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # some leave a huey.db behind
+    server = request.getfixturevalue("redis_server") if storage == "redis" else None
+    name = f"suite-{new_job_id()}"
     result = unittest.TestResult()
-    on_our_classes(case, STORAGES[storage]).run(result)
+    on_our_classes(case, server.url if server else STORAGES[storage], name).run(result)
+    if server:
+        server.empty(name)
     passed = not (result.failures or result.errors)
     if name_of(case) in LISTED:
         assert not passed, "This test passes now: take it from the list of differences."

@@ -13,7 +13,7 @@ from .connection import Wire
 
 
 class RedisKeyValues(BaseStorage):  # type: ignore[misc]
-    """Huey's storage as far as it is not about jobs: Huey's own queue and schedule do not exist here.
+    """Huey's storage as far as it keeps values by keys.
 
     :param name: the application, by which all its keys begin: ``abpjobs:{name}:``.
     """

@@ -29,8 +29,8 @@ from . import layout
 from .address import parse_address
 from .connection import Wire
 from .consistency import inconsistencies
-from .keyvalue import RedisKeyValues
 from .listing import Listing
+from .raw import RedisRawQueue
 from .scope import scope_of
 from .scripts import FIRST_ENTRY
 from .settings import endangering, version_of
@@ -39,7 +39,7 @@ TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
 _decode_recurring: Final = msgspec.msgpack.Decoder(RecurringRecord).decode
 
 
-class RedisQuestions(RedisKeyValues, JobStorage):
+class RedisQuestions(RedisRawQueue, JobStorage):
     """The part of the storage contract that only reads."""
 
     _retention: Retention

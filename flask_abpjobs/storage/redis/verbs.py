@@ -219,9 +219,11 @@ class RedisJobStorage(RedisQuestions):
     # Huey's own ways to empty a storage
 
     def flush_queue(self) -> None:
+        super().flush_queue()
         self._remove_all(*(state for state in JobState if state is not JobState.SCHEDULED))
 
     def flush_schedule(self) -> None:
+        super().flush_schedule()
         self._remove_all(JobState.SCHEDULED)
 
     def _remove_all(self, *states: JobState) -> None:
