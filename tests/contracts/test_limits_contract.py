@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flask_abpjobs.errors import JobNotFoundError
-from flask_abpjobs.model import JobPriority, JobRecord, JobState, Outcome, Retention, ServerRecord
+from flask_abpjobs.model import JobPriority, JobRecord, JobState, Outcome, ParentEnd, Retention, ServerRecord
 from flask_abpjobs.storage import JobStorage
 from flask_abpjobs.storage.base import BATCH
 from tests.contracts.steps import CLAIM, OK, claim, delete, failure, lease_of, requeue, succeed, told
@@ -198,6 +198,14 @@ class TestExpiring:
         storage.add_many([late, other := make_job(begin_before=datetime.now(UTC) + timedelta(hours=1))])
         assert claim(storage).id == other.id
         assert told(storage, late.id)[-1] == ("deleted", "Expired: no worker began it by 2026-01-02 03:04:05 UTC")
+
+    def test_what_awaited_an_expired_job_may_be_claimed_in_its_stead(
+        self, storage: JobStorage, make_job: MakeJob
+    ) -> None:
+        late = make_job(begin_before=datetime(2026, 1, 2, tzinfo=UTC))
+        child = make_job(state=JobState.AWAITING, parent_id=late.id, parent_on=ParentEnd.DELETED)
+        storage.add_many([late, child])
+        assert claim(storage).id == child.id
 
     def test_a_requeue_forgets_the_limit(self, storage: JobStorage, make_job: MakeJob) -> None:
         storage.add(late := make_job(begin_before=datetime(2026, 1, 2, tzinfo=UTC)))

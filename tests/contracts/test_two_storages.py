@@ -277,7 +277,7 @@ def open_pair(redis_server: Any, tmp_path: Path) -> Iterator[Callable[[], tuple[
 def test_the_same_steps_have_the_same_results(open_pair: Callable[[], tuple[JobStorage, ...]]) -> None:
     machine = type("SqliteAndRedis", (Pair,), {"open_pair": staticmethod(open_pair)})
     patience = settings(
-        max_examples=25,
+        max_examples=15,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),

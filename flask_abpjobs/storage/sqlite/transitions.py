@@ -20,7 +20,6 @@ class SqliteTransitions(SqliteContinuations):
 
     def _claim(self, cursor: sqlite3.Cursor, claim: Claim) -> JobRecord | None:
         now = self.now()
-        ended = []
         record = None
         for _ in range(BATCH + 1):
             row = self._first_ready(cursor, claim)
@@ -30,14 +29,12 @@ class SqliteTransitions(SqliteContinuations):
                 by = datetime.fromtimestamp(row["begin_before"], UTC)
                 why = f"Expired: no worker began it by {by:%Y-%m-%d %H:%M:%S} UTC"
                 if self._move(cursor, row, JobState.DELETED, now, why, {}):
-                    ended.append(row["sequence"])
+                    self._continue(cursor, now, [row["sequence"]])  # whose children may be the next
             elif row["concurrency_key"] is None or not limits.park_if_full(cursor, self.name, row):
                 record = self._begin(cursor, row, claim, now)
                 break
         else:
             self._watch.notify()  # there may be more behind those that were set aside
-        if ended:
-            self._continue(cursor, now, ended)
         return record
 
     def _begin(self, cursor: sqlite3.Cursor, row: sqlite3.Row, claim: Claim, now: float) -> JobRecord:
