@@ -63,12 +63,12 @@ MUTABLE: Final = (
     "error_message",
     "progress",
     "begin_before",
+    "first_due_at",
     "parked",
 )
 DETAIL: Final = (
     "enqueued_by",
     "correlation_id",
-    "first_due_at",
     "retry",
     "arguments",
     "timeout",
@@ -93,7 +93,7 @@ ENTRY: Final = {
 
 _LONG: Final = {short: long for long, short in ENTRY.items()}
 _SECONDS: Final = ("succeeded", "deleted", "failed")
-_TIMES: Final = frozenset({"state_at", "due_at", "started_at", "begin_before"})
+_TIMES: Final = frozenset({"state_at", "due_at", "started_at", "begin_before", "first_due_at"})
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_progress: Final = msgspec.json.Decoder(JobProgress).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -135,6 +135,7 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         record.error_message,
         progress_text(record.progress),
         seconds_of(record.begin_before),
+        seconds_of(record.first_due_at),
         None,
     ]
     data: dict[str, Any] = {ENTRY["queue"]: record.queue}
@@ -295,7 +296,6 @@ def _detail_of(record: JobRecord) -> bytes:
     values: list[Any] = [
         record.enqueued_by,
         record.correlation_id,
-        seconds_of(record.first_due_at),
         record.retry,
         record.arguments or None,
         record.timeout,
@@ -309,8 +309,6 @@ def _detail_of(record: JobRecord) -> bytes:
 
 def _detail_values(element: bytes) -> dict[str, Any]:
     values: dict[str, Any] = dict(zip(DETAIL, _decode(element), strict=False)) if element else {}
-    if values.get("first_due_at") is not None:
-        values["first_due_at"] = time_of(values["first_due_at"])
     values["arguments"] = _arguments_of(values.get("arguments") or ())
     return values
 
