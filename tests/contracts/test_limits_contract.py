@@ -1,283 +1,284 @@
-"""What every storage promises of unique, limited, expiring jobs, and of those kept for a time of their own."""
+"""Jobs of which only so many may run at once, and jobs that must begin in time."""
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flask_abpjobs.errors import JobNotFoundError
-from flask_abpjobs.model import JobPriority, JobRecord, JobState, Outcome, ParentEnd, Retention, ServerRecord
+from flask_abpjobs.errors import LeaseLostError
+from flask_abpjobs.model import REQUEUABLE, Claim, JobPriority, JobRecord, JobState, Outcome, ParentEnd
 from flask_abpjobs.storage import JobStorage
 from flask_abpjobs.storage.base import BATCH
-from tests.contracts.steps import CLAIM, OK, claim, delete, failure, lease_of, requeue, succeed, told
-
-MakeJob = Callable[..., JobRecord]
-
-
-class TestUnique:
-    def test_one_job_of_a_key_is_kept(self, storage: JobStorage, make_job: MakeJob) -> None:
-        first, second, other = make_job(unique_key="k"), make_job(unique_key="k"), make_job(unique_key="l")
-        assert [storage.add(job) for job in (first, second, other)] == [True, False, True]
-        assert storage.add_many([second, make_job(unique_key="l")]) == [first.id, other.id]
-        assert storage.counts()["created"] == 2
-        with pytest.raises(JobNotFoundError):
-            storage.get(second.id)
-
-    @pytest.mark.parametrize("end", ["succeeded", "failed", "deleted"])
-    def test_an_ended_job_frees_its_key(self, storage: JobStorage, make_job: MakeJob, end: str) -> None:
-        storage.add(first := make_job(unique_key="k"))
-        if end == "deleted":
-            delete(storage, first.id)
-        else:
-            storage.finish(lease_of(claim(storage)), OK if end == "succeeded" else failure())
-        assert storage.add(make_job(unique_key="k"))
-
-    def test_a_running_a_scheduled_and_a_retried_job_hold_it(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(first := make_job(unique_key="k"))
-        running = claim(storage)
-        assert not storage.add(make_job(unique_key="k"))
-        storage.finish(lease_of(running), failure(JobState.SCHEDULED, datetime.now(UTC) + timedelta(hours=1)))
-        assert storage.add_many([make_job(unique_key="k")]) == [first.id]
-
-    def test_unique_for_holds_it_beyond_the_end(self, storage: JobStorage, make_job: MakeJob) -> None:
-        now = datetime.now(UTC)
-        storage.add(first := make_job(unique_key="k", unique_for=3600.0, created_at=now, state_at=now))
-        succeed(storage)
-        assert storage.add_many([make_job(unique_key="k")]) == [first.id]
-
-    def test_unique_for_that_is_over_holds_nothing(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(make_job(unique_key="k", unique_for=1.0, created_at=datetime.now(UTC) - timedelta(seconds=5)))
-        assert not storage.add(make_job(unique_key="k"))  # it has not ended
-        succeed(storage)
-        assert storage.add(make_job(unique_key="k"))
-
-    def test_a_requeued_job_takes_its_key_again_if_it_is_free(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(first := make_job(unique_key="k"))
-        succeed(storage)
-        requeue(storage, first.id)
-        assert storage.add_many([make_job(unique_key="k")]) == [first.id]
-
-    def test_a_requeued_job_leaves_the_key_to_a_later_one(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(first := make_job(unique_key="k"))
-        succeed(storage)
-        storage.add(second := make_job(unique_key="k"))
-        requeue(storage, first.id)
-        delete(storage, first.id)
-        assert storage.add_many([make_job(unique_key="k")]) == [second.id]
-
-    def test_keys_in_one_batch_are_seen(self, storage: JobStorage, make_job: MakeJob) -> None:
-        first, second, third = make_job(unique_key="k"), make_job(), make_job(unique_key="k")
-        assert storage.add_many([first, second, third]) == [first.id, second.id, first.id]
+from tests.contracts.steps import (
+    BAD,
+    OK,
+    MakeJob,
+    ago,
+    claim,
+    claim_all,
+    delete,
+    find_claim,
+    finish,
+    ids,
+    lease_of,
+    run,
+    state_of,
+    states,
+)
 
 
-class TestAddingMany:
-    def test_jobs_are_added_in_their_order(self, storage: JobStorage, make_job: MakeJob) -> None:
-        jobs = [make_job() for _ in range(BATCH)]
-        assert storage.add_many(jobs) == [job.id for job in jobs]
-        assert storage.counts()["created"] == BATCH
-        assert [claim(storage).id for _ in range(5)] == [job.id for job in jobs[:5]]
+@pytest.fixture
+def make_limited(storage: JobStorage, make_job: MakeJob) -> MakeJob:
+    """A function that adds jobs of one concurrency key, of which one may run at once."""
 
-    def test_a_known_id_is_left_as_it_is(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(job := make_job())
-        assert storage.add_many([make_job(id=job.id, queue="other")]) == [job.id]
-        assert storage.get(job.id).queue == "default"
-
-    def test_more_than_a_batch_is_refused(self, storage: JobStorage, make_job: MakeJob) -> None:
-        with pytest.raises(ValueError, match="100"):
-            storage.add_many([make_job() for _ in range(BATCH + 1)])
-        assert storage.add_many([]) == []
-        assert storage.counts()["created"] == 0
-
-
-class TestLimited:
-    def limited(self, make_job: MakeJob, **fields: object) -> JobRecord:
-        return make_job(**{"concurrency_key": "report:7", "max_concurrent": 2, **fields})
-
-    def test_a_job_without_a_free_slot_is_passed_over(self, storage: JobStorage, make_job: MakeJob) -> None:
-        limited = [self.limited(make_job) for _ in range(4)]
-        storage.add_many([*limited, other := make_job()])
-        assert [claim(storage).id for _ in range(3)] == [limited[0].id, limited[1].id, other.id]
-        assert storage.claim(CLAIM) is None
-        parked = storage.get(limited[2].id)
-        assert (parked.state, parked.reason) == (JobState.ENQUEUED, "Waits: 2 of 2 jobs of report:7 are running")
-        assert len(storage.history(parked.id)) == 1
-        assert storage.counts()["enqueued"] == 2
-
-    @pytest.mark.parametrize("how", ["succeeds", "fails", "is retried", "is deleted", "is released", "is recovered"])
-    def test_the_first_of_the_waiting_goes_on_when_a_running_one(
-        self, storage: JobStorage, make_job: MakeJob, how: str
-    ) -> None:
-        jobs = [self.limited(make_job, max_concurrent=1) for _ in range(3)]
-        storage.add_many(jobs)
-        running = claim(storage)
-        assert storage.claim(CLAIM) is None
-        following = None
-        if how == "succeeds":
-            following = storage.finish(lease_of(running), OK, CLAIM)
-        elif how == "fails":
-            storage.finish(lease_of(running), failure())
-        elif how == "is retried":
-            storage.finish(lease_of(running), failure(JobState.SCHEDULED, datetime.now(UTC) + timedelta(hours=1)))
-        elif how == "is deleted":
-            delete(storage, running.id)
-        elif how == "is released":
-            storage.release(lease_of(running), "stop")
-        else:
-            storage.recover_worker("s1", "w1")
-        following = following or claim(storage)
-        expected = jobs[0] if how in ("is released", "is recovered") else jobs[1]  # which keep their place
-        assert (following.id, following.reason) == (expected.id, None)
-        assert storage.claim(CLAIM) is None
-
-    def test_priority_orders_the_parked(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(self.limited(make_job, max_concurrent=1))
-        running = claim(storage)
-        low, high = (self.limited(make_job, max_concurrent=1, priority=each) for each in (5, 25))
-        storage.add_many([low, high])
-        assert storage.claim(CLAIM) is None
-        following = storage.finish(lease_of(running), OK, CLAIM)
-        assert following is not None
-        assert following.id == high.id
-
-    def test_a_parked_job_that_is_deleted_leaves_its_place_to_the_next(
-        self, storage: JobStorage, make_job: MakeJob
-    ) -> None:
-        jobs = [self.limited(make_job, max_concurrent=1) for _ in range(4)]
-        storage.add_many(jobs)
-        running = claim(storage)
-        assert storage.claim(CLAIM) is None
-        delete(storage, jobs[1].id)
-        storage.finish(lease_of(running), OK)
-        delete(storage, jobs[2].id)  # which was to be the next
-        assert claim(storage).id == jobs[3].id
-
-    def test_each_queue_has_its_own_waiting_ones(self, storage: JobStorage, make_job: MakeJob) -> None:
-        jobs = [self.limited(make_job, max_concurrent=1, queue=queue) for queue in ("a", "b", "b")]
-        storage.add_many(jobs)
-        running = claim(storage, "a")
-        for queue in ("a", "b"):
-            assert storage.claim(CLAIM.__class__("s1", "w1", (queue,))) is None
-        storage.finish(lease_of(running), OK)
-        assert claim(storage, "a", "b").id == jobs[1].id
-
-    def test_keys_do_not_hinder_each_other(self, storage: JobStorage, make_job: MakeJob) -> None:
-        jobs = [self.limited(make_job, max_concurrent=1, concurrency_key=key) for key in ("x", "y", "x")]
-        storage.add_many(jobs)
-        assert [claim(storage).id for _ in range(2)] == [jobs[0].id, jobs[1].id]
-        assert storage.claim(CLAIM) is None
-
-    def test_a_requeued_job_starts_anew_in_the_queue(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(job := self.limited(make_job, max_concurrent=1))
-        succeed(storage)
-        requeue(storage, job.id)
-        assert claim(storage).id == job.id
-
-    def test_a_claim_passes_over_no_more_than_a_batch(self, storage: JobStorage, make_job: MakeJob) -> None:
-        limited = [self.limited(make_job, max_concurrent=1) for _ in range(BATCH + 3)]
-        storage.add_many(limited[:BATCH])
-        storage.add_many([*limited[BATCH:], last := make_job(priority=JobPriority.LOW)])
-        claim(storage)
-        found = storage.claim(CLAIM) or storage.claim(CLAIM)
-        assert found is not None
-        assert found.id == last.id
-
-    def test_a_purge_takes_the_parked_with_it(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add_many([self.limited(make_job, max_concurrent=1) for _ in range(3)])
-        running = claim(storage)
-        assert storage.claim(CLAIM) is None
-        assert storage.purge("default", reason="Purged", by="ayla") == 2
-        storage.finish(lease_of(running), OK)
-        assert storage.claim(CLAIM) is None
-
-
-class TestExpiring:
-    def test_a_job_that_nobody_began_in_time_is_deleted(self, storage: JobStorage, make_job: MakeJob) -> None:
-        late = make_job(begin_before=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-        storage.add_many([late, other := make_job(begin_before=datetime.now(UTC) + timedelta(hours=1))])
-        assert claim(storage).id == other.id
-        assert told(storage, late.id)[-1] == ("deleted", "Expired: no worker began it by 2026-01-02 03:04:05 UTC")
-
-    def test_what_awaited_an_expired_job_may_be_claimed_in_its_stead(
-        self, storage: JobStorage, make_job: MakeJob
-    ) -> None:
-        late = make_job(begin_before=datetime(2026, 1, 2, tzinfo=UTC))
-        child = make_job(state=JobState.AWAITING, parent_id=late.id, parent_on=ParentEnd.DELETED)
-        storage.add_many([late, child])
-        assert claim(storage).id == child.id
-
-    def test_a_requeue_forgets_the_limit(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(late := make_job(begin_before=datetime(2026, 1, 2, tzinfo=UTC)))
-        assert storage.claim(CLAIM) is None
-        requeue(storage, late.id)
-        assert claim(storage).begin_before is None
-
-
-class TestKeeping:
-    def test_a_job_may_have_a_retention_of_its_own(self, storage: JobStorage, make_job: MakeJob) -> None:
-        own = Retention(succeeded=timedelta(hours=2), deleted=None)
-        storage.add_many([make_job(retention=own), kept := make_job(retention=own)])
-        done = succeed(storage)
-        assert done.expires_at is not None
-        assert done.expires_at - done.state_at == timedelta(hours=2)
-        assert delete(storage, kept.id).expires_at is None
-        assert storage.get(kept.id).retention == own
-
-    def test_a_short_retention_of_its_own_is_pruned_among_longer_ones(
-        self, storage: JobStorage, make_job: MakeJob
-    ) -> None:
-        short = make_job(retention=Retention(succeeded=timedelta(0)))
-        storage.add_many([long := make_job(), short, other := make_job()])
-        for _ in range(3):
-            succeed(storage)
-        assert storage.prune() == 1
-        assert storage.prune() == 0
-        with pytest.raises(JobNotFoundError):
-            storage.get(short.id)
-        assert storage.get(long.id).state is storage.get(other.id).state is JobState.SUCCEEDED
-
-    def test_only_the_newest_are_kept_where_a_number_is_set(
-        self, open_named: Callable[..., JobStorage], make_job: MakeJob, make_server: Callable[..., ServerRecord]
-    ) -> None:
-        storage = open_named(retention=Retention(max_succeeded=3, max_failed=1))
-        storage.announce(make_server("s1"))
-        storage.add_many([make_job(queue=queue) for queue in ("a", "b", "a", "b", "a")])
-        finished = [succeed(storage, "a", "b").id for _ in range(5)]
-        storage.add_many([make_job(), make_job()])
-        for _ in range(2):
-            storage.finish(lease_of(claim(storage)), failure())
-        while storage.prune():
-            pass
-        counts = storage.counts()
-        assert (counts["succeeded"], counts["failed"], counts["expired"]) == (3, 1, 3)
-        assert all(storage.get(job_id) for job_id in finished[2:])
-
-
-class TestRareFields:
-    def test_everything_a_job_was_told_reads_back(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(first := make_job())
-        job = make_job(
-            retention=Retention(succeeded=None, failed=timedelta(days=7)),
-            timeout=12.5,
-            begin_before=datetime.now(UTC) + timedelta(hours=1),
-            unique_key="sü|ß",
-            unique_for=3.0,
-            concurrency_key="c:é",
-            max_concurrent=4,
-            rerun_of=first.id,
-            recurring_id="nightly",
-            first_due_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
+    def make(**fields: object) -> JobRecord:
+        job = make_job(**{"concurrency_key": "report:7", "max_concurrent": 1, **fields})
         storage.add(job)
-        assert storage.get(job.id) == job
-        succeed(storage)
-        assert claim(storage).timeout == 12.5
+        return job
 
-    def test_an_attempt_that_was_not_begun_is_given_back(self, storage: JobStorage, make_job: MakeJob) -> None:
-        storage.add(make_job())
+    return make
+
+
+class TestLimits:
+    def test_no_more_than_the_limit_run_and_the_others_are_passed_over(
+        self, storage: JobStorage, make_limited: MakeJob, make_job: MakeJob
+    ) -> None:
+        limited = [make_limited(max_concurrent=2) for _ in range(4)]
+        other_key = make_limited(concurrency_key="report:8", max_concurrent=2)
+        storage.add(free := make_job())
+        assert ids(*claim_all(storage)) == ids(*limited[:2], other_key, free)
+
+    def test_a_parked_job_says_what_it_waits_for(self, storage: JobStorage, make_limited: MakeJob) -> None:
+        first, second, third = (make_limited(max_concurrent=2) for _ in range(3))
+        running = claim_all(storage)
+        parked = storage.get(third.id)
+        assert (parked.state, parked.reason) == (
+            JobState.ENQUEUED,
+            "Waits: 2 of 2 jobs of report:7 are running",
+        )
+        assert states(storage, third.id) == ["enqueued"]
+        assert storage.queues()[0].length == 1
+        finish(storage, running[0])
+        assert storage.get(third.id).reason is None
+        assert claim(storage).id == third.id
+        assert ids(*running) == ids(first, second)
+
+    @pytest.mark.parametrize("how", ["succeeded", "failed", "retried", "released", "deleted", "recovered", "retired"])
+    def test_whatever_ends_an_attempt_frees_its_slot(
+        self, storage: JobStorage, make_limited: MakeJob, how: str
+    ) -> None:
+        first, second = make_limited(), make_limited()
         job = claim(storage)
-        due_at = datetime.now(UTC) + timedelta(hours=1)
-        storage.finish(lease_of(job), Outcome(state=JobState.SCHEDULED, due_at=due_at, is_begun=False))
-        scheduled = storage.get(job.id)
-        assert (scheduled.state, scheduled.attempt, scheduled.failures) == (JobState.SCHEDULED, 0, 0)
+        assert find_claim(storage) is None
+        if how == "released":
+            storage.release(lease_of(job), "stop")
+        elif how == "deleted":
+            delete(storage, job.id)
+        elif how == "recovered":
+            storage.recover_worker("s1", "w1")
+        elif how == "retired":
+            (server,) = storage.servers()
+            storage.retire("s1")
+            storage.announce(server)
+        else:
+            retry = Outcome(state=JobState.SCHEDULED, due_at=ago(-3600))
+            finish(storage, job, {"succeeded": OK, "failed": BAD, "retried": retry}[how])
+        goes_back = how in ("released", "recovered", "retired")
+        assert claim(storage).id == (first.id if goes_back else second.id)
+        assert find_claim(storage) is None
+
+    def test_the_next_is_claimed_by_the_step_that_frees_the_slot(
+        self, storage: JobStorage, make_limited: MakeJob
+    ) -> None:
+        jobs = [make_limited() for _ in range(5)]
+        record, ran = claim(storage), []
+        assert find_claim(storage, worker="w2") is None
+        while record is not None:
+            ran.append(record.id)
+            record = storage.finish(lease_of(record), OK, Claim("s1", "w1", ("default",)))
+        assert ran == ids(*jobs)
+
+    def test_parked_jobs_come_by_priority_and_then_by_their_place(
+        self, storage: JobStorage, make_limited: MakeJob
+    ) -> None:
+        running = make_limited(priority=JobPriority.HIGH)
+        low, first, second, high = (
+            make_limited(priority=priority)
+            for priority in (JobPriority.LOW, JobPriority.NORMAL, JobPriority.NORMAL, JobPriority.HIGH)
+        )
+        assert claim(storage).id == running.id
+        assert find_claim(storage) is None
+        finish(storage, storage.get(running.id))
+        order = []
+        while (job := find_claim(storage)) is not None:
+            order.append(job.id)
+            finish(storage, job)
+        assert order == ids(high, first, second, low)
+
+    def test_each_queue_gets_one_that_is_ready(self, storage: JobStorage, make_limited: MakeJob) -> None:
+        running = make_limited()
+        waiting = {queue: make_limited(queue=queue) for queue in ("a", "b", "c")}
+        job = claim(storage)
+        assert [find_claim(storage, queue) for queue in waiting] == [None] * 3
+        for queue in ("c", "a", "b"):  # whichever worker is free first
+            finish(storage, job)
+            job = claim(storage, queue)
+            assert job.id == waiting[queue].id
+        assert running.id != job.id
+
+    def test_a_ready_one_that_is_deleted_leaves_its_place_to_a_parked_one(
+        self, storage: JobStorage, make_limited: MakeJob
+    ) -> None:
+        _, second, third = (make_limited() for _ in range(3))
+        running = claim(storage)
+        assert find_claim(storage) is None
+        finish(storage, running)
+        delete(storage, second.id)
+        assert claim(storage).id == third.id
+
+    def test_a_parked_job_can_be_deleted_and_requeued(self, storage: JobStorage, make_limited: MakeJob) -> None:
+        _, parked, other = (make_limited() for _ in range(3))
+        running = claim(storage)
+        assert find_claim(storage) is None
+        delete(storage, parked.id)
+        storage.requeue(parked.id, expected=REQUEUABLE, reason="again")
+        assert find_claim(storage) is None
+        finish(storage, running)
+        assert [claim(storage).id, find_claim(storage)] == [other.id, None]
+        assert state_of(storage, parked.id) is JobState.ENQUEUED
+
+    def test_a_raised_limit_lets_the_new_jobs_run_and_keeps_the_old(
+        self, storage: JobStorage, make_limited: MakeJob
+    ) -> None:
+        old = [make_limited(max_concurrent=1) for _ in range(3)]
+        new = [make_limited(max_concurrent=2) for _ in range(3)]
+        assert ids(*claim_all(storage)) == ids(old[0], new[0])
+        finish(storage, storage.get(old[0].id))
+        assert ids(*claim_all(storage)) == ids(new[1])
+        finish(storage, storage.get(new[0].id))
+        finish(storage, storage.get(new[1].id))
+        ran = []
+        while found := claim_all(storage):
+            for job in found:
+                ran.append(job.id)
+                finish(storage, job)
+        assert sorted(ran) == sorted(ids(*old[1:], new[2]))
+
+    def test_more_blocked_jobs_than_a_step_may_park_do_not_hide_the_next(
+        self, storage: JobStorage, make_limited: MakeJob, make_job: MakeJob
+    ) -> None:
+        for _ in range(2 * BATCH + 20):
+            make_limited()
+        storage.add(free := make_job())
+        claim(storage)
+        found = [job.id for _ in range(5) if (job := find_claim(storage)) is not None]
+        assert found == [free.id]
+
+    def test_many_workers_never_exceed_a_limit_and_run_all(self, storage: JobStorage, make_job: MakeJob) -> None:
+        limits = {"a": 1, "b": 2, "c": 3}
+        rng = random.Random(7)
+        for _ in range(60):
+            key = rng.choice("abc")
+            queue = rng.choice(("default", "other"))
+            storage.add(make_job(concurrency_key=key, max_concurrent=limits[key], queue=queue))
+        running = dict.fromkeys(limits, 0)
+        seen = dict.fromkeys(limits, 0)
+        lock = threading.Lock()
+        ended = 0
+
+        def work(worker: str) -> None:
+            nonlocal ended
+            while ended < 60:
+                job = storage.claim(Claim("s1", worker, ("default", "other")))
+                if job is None:
+                    storage.wait(0.05)
+                    continue
+                assert job.concurrency_key is not None
+                with lock:
+                    running[job.concurrency_key] += 1
+                    seen[job.concurrency_key] = max(seen[job.concurrency_key], running[job.concurrency_key])
+                threading.Event().wait(0.002)
+                with lock:
+                    running[job.concurrency_key] -= 1
+                storage.finish(lease_of(job), OK)
+                with lock:
+                    ended += 1
+
+        threads = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads)
+        assert storage.counts()["succeeded"] == 60
+        assert all(seen[key] <= limits[key] for key in limits)
+
+    def test_a_late_report_frees_no_slot(self, storage: JobStorage, make_limited: MakeJob) -> None:
+        make_limited()
+        make_limited()
+        lost = claim(storage)
+        storage.recover_worker("s1", "w1")
+        again = claim(storage)
+        assert again.id == lost.id
+        assert find_claim(storage) is None
+        with pytest.raises(LeaseLostError):
+            storage.finish(lease_of(lost), OK)
+        assert find_claim(storage) is None
+
+
+class TestBeginningInTime:
+    def test_a_job_that_no_worker_began_in_time_is_deleted_by_the_claim_that_meets_it(
+        self, storage: JobStorage, make_job: MakeJob
+    ) -> None:
+        late, timely = make_job(begin_before=ago(5)), make_job(begin_before=ago(-3600))
+        storage.add_many([late, timely])
+        assert claim(storage).id == timely.id
+        after = storage.get(late.id)
+        assert after.begin_before is not None
+        by = f"{after.begin_before:%Y-%m-%d %H:%M:%S} UTC"
+        assert (after.state, after.reason) == (
+            JobState.DELETED,
+            f"Expired: no worker began it by {by}",
+        )
+        assert after.attempt == 0
+
+    def test_a_requeue_clears_it(self, storage: JobStorage, make_job: MakeJob) -> None:
+        storage.add(late := make_job(begin_before=ago(5)))
+        assert find_claim(storage) is None
+        storage.requeue(late.id, expected=REQUEUABLE, reason="again")
+        assert storage.get(late.id).begin_before is None
+        run(storage, late.id)
+
+    def test_what_awaited_it_is_told(self, storage: JobStorage, make_job: MakeJob) -> None:
+        storage.add(late := make_job(begin_before=ago(5)))
+        child = make_job(state=JobState.AWAITING, parent_id=late.id, parent_on=ParentEnd.FINISHED)
+        storage.add(child)
+        assert find_claim(storage) is None
+        while storage.start_children():
+            pass
+        run(storage, child.id)
+
+    def test_many_of_them_are_set_aside_in_batches(self, storage: JobStorage, make_job: MakeJob) -> None:
+        for _ in range(3):
+            storage.add_many([make_job(begin_before=ago(5)) for _ in range(BATCH)])
+        storage.add(timely := make_job())
+        found = [job.id for _ in range(5) if (job := find_claim(storage)) is not None]
+        assert found == [timely.id]
+        assert storage.counts()["deleted"] == 3 * BATCH
+
+    def test_a_parked_job_that_is_too_late_is_deleted_when_its_turn_comes(
+        self, storage: JobStorage, make_limited: MakeJob, eventually: Callable[..., None]
+    ) -> None:
+        make_limited()
+        running = claim(storage)
+        late = make_limited(begin_before=ago(-0.2))
+        assert find_claim(storage) is None
+        assert late.begin_before is not None
+        end = late.begin_before.timestamp()
+        eventually(lambda: storage.now() > end)
+        finish(storage, running)
+        assert find_claim(storage) is None
+        assert state_of(storage, late.id) is JobState.DELETED

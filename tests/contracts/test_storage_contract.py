@@ -242,6 +242,16 @@ class TestFinishing:
         assert storage.counts()["refused"] == 3
 
 
+class TestNotBegun:
+    def test_an_attempt_that_was_not_begun_is_given_back(self, storage: JobStorage, make_job: MakeJob) -> None:
+        storage.add(make_job())
+        job = claim(storage)
+        due_at = datetime.now(UTC) + timedelta(hours=1)
+        storage.finish(lease_of(job), Outcome(state=JobState.SCHEDULED, due_at=due_at, is_begun=False))
+        scheduled = storage.get(job.id)
+        assert (scheduled.state, scheduled.attempt, scheduled.failures) == (JobState.SCHEDULED, 0, 0)
+
+
 class TestReleasing:
     def test_a_released_job_goes_to_the_head_and_keeps_its_attempts(
         self, storage: JobStorage, make_job: MakeJob

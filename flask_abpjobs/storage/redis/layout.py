@@ -49,7 +49,6 @@ MUTABLE: Final = (
     "state_at",
     "position",
     "due_at",
-    "first_due_at",
     "attempt",
     "failures",
     "crashes",
@@ -64,6 +63,7 @@ MUTABLE: Final = (
     "error_message",
     "progress",
     "begin_before",
+    "first_due_at",
     "parked",
 )
 DETAIL: Final = (
@@ -93,7 +93,7 @@ ENTRY: Final = {
 
 _LONG: Final = {short: long for long, short in ENTRY.items()}
 _SECONDS: Final = ("succeeded", "deleted", "failed")
-_TIMES: Final = frozenset({"state_at", "due_at", "first_due_at", "started_at", "begin_before"})
+_TIMES: Final = frozenset({"state_at", "due_at", "started_at", "begin_before", "first_due_at"})
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_progress: Final = msgspec.json.Decoder(JobProgress).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -121,7 +121,6 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         (at := record.state_at.timestamp()),
         at + place / 1e6,
         seconds_of(record.due_at),
-        seconds_of(record.first_due_at),
         record.attempt,
         record.failures,
         record.crashes,
@@ -136,6 +135,7 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         record.error_message,
         progress_text(record.progress),
         seconds_of(record.begin_before),
+        seconds_of(record.first_due_at),
         None,
     ]
     data: dict[str, Any] = {ENTRY["queue"]: record.queue}

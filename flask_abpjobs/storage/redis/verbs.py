@@ -70,7 +70,7 @@ class RedisJobStorage(RedisQuestions):
 
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:
-            raise ValueError(f"{len(records)} jobs are more than the {BATCH} that one step adds")
+            raise ValueError(f"{len(records)} jobs are too many for one step: add up to {BATCH} at once.")
         return _kept(self._wire.call_again("add", *layout.elements_of_all(records)))
 
     def claim(self, claim: Claim) -> JobRecord | None:
@@ -169,7 +169,7 @@ class RedisJobStorage(RedisQuestions):
 
     def put_recurring(self, record: RecurringRecord, jobs: Sequence[JobRecord] = ()) -> bool:
         if len(jobs) > BATCH:
-            raise ValueError(f"{len(jobs)} jobs are more than the {BATCH} that one step adds")
+            raise ValueError(f"{len(jobs)} jobs are too many for one step: add up to {BATCH} at once.")
         stored = msgspec.structs.replace(record, version=record.version + 1)
         next_at: float | str = "" if record.next_at is None or record.is_paused else record.next_at.timestamp()
         elements = layout.elements_of_all(jobs)

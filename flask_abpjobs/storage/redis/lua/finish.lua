@@ -33,11 +33,15 @@ if waits then
   changes[M.server_id], changes[M.worker], changes[M.position] = false, false, now
   data.q = s[S.queue]
 end
+later = {} -- children that were there go on after those that come with this end are added
 move(job, state, now, reason, data, changes)
 if has_payload then call('LSET', job.key, 3, ARGV[4]) end
 if not failure and state == SUCCEEDED then call('LSET', job.key, 4, ARGV[5]) end
 keep_lines(job, at, lines)
 for _, record in ipairs(records) do insert(record, now) end
+local ended = later
+later = nil
+for _, id in ipairs(ended) do settle(id, state, now, now) end
 at = at + lines + children * 7
 for index = at, at + 2 * puts - 1, 2 do call('HSET', P .. 'kv', ARGV[index], ARGV[index + 1]) end
 at = at + 2 * puts
