@@ -7,13 +7,15 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from huey.storage import SqliteStorage
 
 from ...errors import StorageError
 from .readers import ReaderPool
+from .writes import Write
 
 try:
     import fcntl
@@ -22,6 +24,9 @@ except ImportError:  # pragma: no cover - Windows: SQLite's own lock, which is n
 
 BUSY_TIMEOUT: Final = 30.0
 """Seconds to wait for a program that locks the file without our turn-taking."""
+MAX_TOGETHER: Final = 50
+"""The most operations of waiting threads that one transaction carries."""
+Result = TypeVar("Result")
 _open_storages: weakref.WeakSet[SharedSqlite] = weakref.WeakSet()
 
 
@@ -35,6 +40,7 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     def __init__(self, name: str, filename: str) -> None:
         self.is_memory = filename == ":memory:"
         self._turn_file: int | None = None
+        self._waiting: deque[Write] = deque()
         self._readers = ReaderPool(self._create_connection)
         super().__init__(name, filename, timeout=BUSY_TIMEOUT, create_tables=False)
         _open_storages.add(self)
@@ -62,6 +68,7 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
             try:
                 cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
+                self._settle(cursor)
                 cursor.execute("COMMIT")
             except BaseException:
                 self._roll_back(connection)
@@ -69,6 +76,76 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
             finally:
                 with contextlib.suppress(sqlite3.Error):
                     cursor.close()
+
+    def write(self, operation: Callable[[sqlite3.Cursor], Result]) -> Result:
+        """Do an operation in a write transaction, together with those of other threads that wait at this moment.
+
+        One thread does the operations of all and commits once; nobody's call returns before that commit. The operation
+        may be tried twice, and so changes nothing but the database.
+
+        :raises StorageError: of the operation or of its commit; nothing of it was written.
+        """
+        write = Write(operation)
+        self._waiting.append(write)
+        try:
+            with self.lock:
+                while not write.is_done:
+                    self._write_waiting()
+        except BaseException:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(write)
+            raise
+        if write.error is not None:
+            with self._translated():
+                raise write.error
+        result: Result = write.result
+        return result
+
+    def _write_waiting(self) -> None:
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_TOGETHER))]
+        try:
+            with self._turn():
+                if not self._commit(group):
+                    for write in group:  # one must not fail because of another
+                        self._commit([write])
+        except OSError as error:
+            for write in group:
+                write.end(error=error)
+        except BaseException:
+            # this thread is told to stop: the others do theirs themselves
+            self._waiting.extendleft(write for write in reversed(group) if not write.is_done)
+            raise
+
+    def _commit(self, group: Sequence[Write]) -> bool:
+        """Write a group in one transaction, and return whether all of it has an end, good or bad."""
+        connection, has_begun = None, False
+        try:
+            connection = self.conn
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            has_begun = True
+            results = [write.operation(cursor) for write in group]
+            self._settle(cursor)
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            if connection is not None:
+                self._roll_back(connection)
+            if not isinstance(error, Exception):
+                raise
+            if has_begun and len(group) > 1:
+                return False
+            for write in group:
+                write.end(error=error)
+        else:
+            for write, result in zip(group, results, strict=True):
+                write.end(result)
+        return True
+
+    def _settle(self, cursor: sqlite3.Cursor) -> None:
+        """Write what a transaction has put off until its end."""
+
+    def _forget(self) -> None:
+        """Drop what a transaction that is rolled back has put off."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Cursor]:
@@ -112,6 +189,7 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
             fcntl.flock(self._turn_file, fcntl.LOCK_UN)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
+        self._forget()
         try:
             if connection.in_transaction:
                 connection.rollback()
@@ -147,6 +225,8 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
 
     def _after_fork_in_child(self) -> None:
         self.lock = threading.Lock()
+        self._waiting.clear()  # of threads that are not in this process
+        self._forget()
         self._readers = ReaderPool(self._create_connection)
         if self._turn_file is not None:
             os.close(self._turn_file)  # a lock taken through it would be the parent's lock
