@@ -187,20 +187,46 @@ class TestFailures:
         assert direct.get(job.id).state is JobState.ENQUEUED
         assert direct.counts()["created"] == 2
 
-    def test_a_finish_whose_answer_is_lost_is_not_repeated(self, own_server: Any) -> None:
+    def test_what_is_claimed_or_finished_while_the_answer_is_lost_is_not_lost(self, own_server: Any) -> None:
         direct = announced(open_storage(own_server.url, "app"))
         direct.add(make_job())
         drain(direct)  # the scripts are known now
-        direct.add(make_job())
+        first, second = make_job(), make_job()
+        direct.add_many([first, second])
         with LosingProxy(own_server.port) as proxy:
             storage = open_storage(f"redis://127.0.0.1:{proxy.port}/0", "app")
+            proxy.lose_next_answer()
             job = storage.claim(CLAIM)
             assert job is not None
+            assert (job.id, job.attempt) == (first.id, 1)
             proxy.lose_next_answer()
-            with pytest.raises(StorageError, match="cannot be reached"):
-                storage.finish(Lease(job.id, job.fence), OK)
+            following = storage.finish(Lease(job.id, job.fence), OK, CLAIM)
+            assert following is not None
+            assert (following.id, following.attempt) == (second.id, 1)
+            proxy.lose_next_answer()
+            assert storage.finish(Lease(following.id, following.fence), OK, CLAIM) is None
+            assert proxy.lost == 3
             storage.close()
-        assert (direct.get(job.id).state, direct.counts()["refused"]) == (JobState.SUCCEEDED, 0)
+        assert [len(direct.history(job.id)) for job in (first, second)] == [3, 3]
+        assert (direct.counts()["succeeded"], direct.counts()["refused"]) == (3, 0)
+        assert direct.check() == []
+
+    def test_a_job_that_a_hanging_server_gave_late_is_found_by_the_next_claim(self, own_server: Any) -> None:
+        storage = announced(open_storage(own_server.url, "app"))
+        storage.add(job := make_job())
+        assert open_storage(own_server.url, "app").claim(Claim("unknown", "w", ("default",))) is None
+        own_server.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StorageError, match="did not answer in time"):
+                storage.claim(CLAIM)
+        finally:
+            own_server.process.send_signal(signal.SIGCONT)
+        found = storage.claim(CLAIM)
+        assert found is not None
+        assert (found.id, found.attempt) == (job.id, 1)
+        assert drain(storage) == 0
+        storage.finish(Lease(found.id, found.fence), OK)
+        assert storage.check() == []
 
     @pytest.mark.parametrize(
         ("user", "advice"), [("", "wants a password"), (":wrong-secret@", "Check user and password")]
