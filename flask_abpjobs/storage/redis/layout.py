@@ -65,6 +65,7 @@ MUTABLE: Final = (
     "begin_before",
     "first_due_at",
     "parked",
+    "call",
 )
 DETAIL: Final = (
     "enqueued_by",
@@ -137,6 +138,7 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         seconds_of(record.begin_before),
         seconds_of(record.first_due_at),
         None,
+        None,
     ]
     data: dict[str, Any] = {ENTRY["queue"]: record.queue}
     if record.due_at is not None:
@@ -163,7 +165,7 @@ def record_of(job_id: str, elements: Sequence[bytes], retention: Retention) -> J
     values: dict[str, Any] = dict(zip(STATIC, _decode(elements[0]), strict=False))
     for name, value in zip(MUTABLE, _decode(elements[1]), strict=True):
         values[name] = None if value is False else datetime.fromtimestamp(value, UTC) if name in _TIMES else value
-    del values["position"], values["parked"]
+    del values["position"], values["parked"], values["call"]
     state, at = STATES[values["state"] - 1], values["state_at"].timestamp()
     values["state"] = state
     values["created_at"] = datetime.fromtimestamp(values["created_at"], UTC)

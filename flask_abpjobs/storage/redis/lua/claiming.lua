@@ -17,7 +17,7 @@ local function utc(seconds)
   return string.format('%04d-%02d-%02d %02d:%02d:%02d UTC', year, month, day, hour, minute, rest % 60)
 end
 
-local function first_ready(server, worker, queues, now)
+local function first_ready(server, worker, queues, now, number)
   if not call('ZSCORE', P .. 'heartbeats', server) then return false end
   local aside = 0
   for _, queue in ipairs(queues) do
@@ -54,6 +54,7 @@ local function first_ready(server, worker, queues, now)
           [M.started_at] = now,
           [M.latency] = latency,
           [M.progress] = false,
+          [M.call] = number,
         })
         return elements(job)
       end
@@ -62,10 +63,16 @@ local function first_ready(server, worker, queues, now)
   return false
 end
 
-local function claim(server, worker, queues, now)
-  -- Returns the job's elements, or false. What awaited a job that is set aside for ever goes on after that.
+local function claim(server, worker, queues, now, number, is_again)
+  -- Returns the job's elements, or false. A call that comes again, since its answer was lost, is given the job that it
+  -- has claimed already. What awaited a job that is set aside for ever goes on after that.
+  if is_again then
+    for _, job in ipairs(held_by(server)) do
+      if job.m[M.call] == number then return elements(job) end
+    end
+  end
   later = {}
-  local claimed = first_ready(server, worker, queues, now)
+  local claimed = first_ready(server, worker, queues, now, number)
   local ended = later
   later = nil
   for _, id in ipairs(ended) do settle(id, DELETED, now, now) end

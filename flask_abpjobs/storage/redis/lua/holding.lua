@@ -7,14 +7,6 @@ local function held(id, fence)
   return nil
 end
 
-local function held_by(server)
-  local jobs = {}
-  for _, id in ipairs(call('ZRANGE', P .. 'held:' .. server, 0, -1)) do
-    jobs[#jobs + 1] = load(id)
-  end
-  return jobs
-end
-
 local function take_back(job, now, reason)
   local m = job.m
   local data = {q = job.s[S.queue], s = m[M.server_id], w = m[M.worker]}

@@ -152,6 +152,14 @@ local function enter_indexes(job)
   if s[S.tenant_id] then call('ZADD', tenant_key(state, s[S.tenant_id]), at, id) end
 end
 
+local function held_by(server)
+  local jobs = {}
+  for _, id in ipairs(call('ZRANGE', P .. 'held:' .. server, 0, -1)) do
+    jobs[#jobs + 1] = load(id)
+  end
+  return jobs
+end
+
 -- Scopes: "*" all jobs, "-" those of no tenant, "=" and a tenant's id
 
 local function in_scope(job, scope)
