@@ -34,10 +34,10 @@ class SqliteContinuations(SqliteMoves):
                 return holder
             until = None if record.unique_for is None else record.created_at.timestamp() + record.unique_for
             unique.take(cursor, self.name, record.unique_key, record.id, until)
-        state, state_at = record.state, record.state_at.timestamp()
+        state, state_at = str(record.state), record.state_at.timestamp()
         shelf = self._shelves.find(
             cursor,
-            state.value,
+            state,
             record.queue,
             record.name,
             is_tenanted=record.tenant_id is not None,
@@ -49,7 +49,7 @@ class SqliteContinuations(SqliteMoves):
             cursor.execute("DELETE FROM abpjobs_entry WHERE number = ?", (entry,))
             return record.id
         for what in (NUMBER, CREATED):
-            self._shelves.count(shelf, what, 1, record.tenant_id, record.queue, state.value)
+            self._shelves.count(shelf, what, 1, record.tenant_id, record.queue, state)
         if record.state is JobState.AWAITING and record.parent_id is not None:
             self._follow(cursor, record)
         return None
