@@ -62,20 +62,21 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Cursor]:
         """One write transaction: committed whole, or rolled back whatever is raised inside or by the commit."""
-        with self._translated(), self.lock, self._turn():
-            connection = self.conn
-            cursor = connection.cursor()
+        with self._translated(), self.lock:
+            self._take_turn()
             try:
-                cursor.execute("BEGIN IMMEDIATE")
-                yield cursor
-                self._settle(cursor)
-                cursor.execute("COMMIT")
-            except BaseException:
-                self._roll_back(connection)
-                raise
+                connection = self.conn
+                try:
+                    with contextlib.closing(connection.cursor()) as cursor:
+                        cursor.execute("BEGIN IMMEDIATE")
+                        yield cursor
+                        self._settle(cursor)
+                        cursor.execute("COMMIT")
+                except BaseException:
+                    self._roll_back(connection)
+                    raise
             finally:
-                with contextlib.suppress(sqlite3.Error):
-                    cursor.close()
+                self._give_turn()
 
     def write(self, operation: Callable[[sqlite3.Cursor], Result]) -> Result:
         """Do an operation in a write transaction, together with those of other threads that wait at this moment.
@@ -104,13 +105,17 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     def _write_waiting(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_TOGETHER))]
         try:
-            with self._turn():
+            self._take_turn()
+            try:
                 if not self._commit(group):
                     for write in group:  # one must not fail because of another
                         self._commit([write])
-        except OSError as error:
+            finally:
+                self._give_turn()
+        except Exception as error:
             for write in group:
-                write.end(error=error)
+                if not write.is_done:
+                    write.end(error=error)
         except BaseException:
             # this thread is told to stop: the others do theirs themselves
             self._waiting.extendleft(write for write in reversed(group) if not write.is_done)
@@ -118,27 +123,29 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
 
     def _commit(self, group: Sequence[Write]) -> bool:
         """Write a group in one transaction, and return whether all of it has an end, good or bad."""
-        connection, has_begun = None, False
+        connection = self.conn
+        results, has_begun = None, False
         try:
-            connection = self.conn
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             has_begun = True
             results = [write.operation(cursor) for write in group]
             self._settle(cursor)
             cursor.execute("COMMIT")
-        except BaseException as error:
-            if connection is not None:
-                self._roll_back(connection)
-            if not isinstance(error, Exception):
-                raise
+        except Exception as error:
+            self._roll_back(connection)
             if has_begun and len(group) > 1:
                 return False
             for write in group:
                 write.end(error=error)
-        else:
-            for write, result in zip(group, results, strict=True):
-                write.end(result)
+            return True
+        except BaseException:
+            if results is None or connection.in_transaction:
+                self._roll_back(connection)
+                raise
+            _end_all(group, results)  # told to stop between the commit and this line
+            raise
+        _end_all(group, results)
         return True
 
     def _settle(self, cursor: sqlite3.Cursor) -> None:
@@ -175,17 +182,15 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _take_turn(self) -> None:
         if self.is_memory or fcntl is None:
-            yield
             return
         if self._turn_file is None:
             self._turn_file = os.open(f"{self.filename}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
         fcntl.flock(self._turn_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
+
+    def _give_turn(self) -> None:
+        if self._turn_file is not None and fcntl is not None:
             fcntl.flock(self._turn_file, fcntl.LOCK_UN)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
@@ -258,6 +263,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_forking.before, after_in_parent=_forking.after_in_parent, after_in_child=_forking.after_in_child
     )
+
+
+def _end_all(group: Sequence[Write], results: Sequence[object]) -> None:
+    for write, result in zip(group, results, strict=True):
+        write.end(result)
 
 
 def _explain(error: Exception, path: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from ...errors import JobNotFoundError
 from ...model import JobRecord, JobState, ParentEnd
 from ..base import BATCH
 from . import rows, unique
 from .moves import SqliteMoves
+from .rows import EntryData, JobRow
 from .shelves import CREATED, NUMBER
 
 _WORDS: Final = {JobState.SUCCEEDED: "succeeded", JobState.DELETED: "was deleted"}
@@ -34,22 +35,22 @@ class SqliteContinuations(SqliteMoves):
                 return holder
             until = None if record.unique_for is None else record.created_at.timestamp() + record.unique_for
             unique.take(cursor, self.name, record.unique_key, record.id, until)
-        state, state_at = record.state, record.state_at.timestamp()
+        state, state_at = str(record.state), record.state_at.timestamp()
         shelf = self._shelves.find(
             cursor,
-            state.value,
+            state,
             record.queue,
             record.name,
             is_tenanted=record.tenant_id is not None,
             is_kept=record.retention is not None,
         )
-        data = {"queue": record.queue, "due_at": rows.seconds_of(record.due_at), "by": record.enqueued_by}
+        data = EntryData(queue=record.queue, due_at=rows.seconds_of(record.due_at), by=record.enqueued_by)
         entry = self._append_entry(cursor, None, state, state_at, record.reason, data)
         if cursor.execute(rows.INSERT, rows.values_of(record, self.name, shelf, entry)).rowcount == 0:
             cursor.execute("DELETE FROM abpjobs_entry WHERE number = ?", (entry,))
             return record.id
         for what in (NUMBER, CREATED):
-            self._shelves.count(shelf, what, 1, record.tenant_id, record.queue, state.value)
+            self._shelves.count(shelf, what, 1, record.tenant_id, record.queue, state)
         if record.state is JobState.AWAITING and record.parent_id is not None:
             self._follow(cursor, record)
         return None
@@ -66,18 +67,18 @@ class SqliteContinuations(SqliteMoves):
         if state in _WORDS:
             self._go_on(cursor, self._row(cursor, record.id), state, parent["state_at"], self.now())
 
-    def _go_on(self, cursor: sqlite3.Cursor, row: sqlite3.Row, end: JobState, ended_at: float, now: float) -> None:
+    def _go_on(self, cursor: sqlite3.Cursor, row: JobRow, end: JobState, ended_at: float, now: float) -> None:
         """Let one awaiting job go on after its parent has come into ``end``."""
-        what = f"Job {row['parent_id']} {_WORDS[end]}"
+        what = f"Job {row.parent_id} {_WORDS[end]}"
         rare = rows.rare_of(row)
         wish = rare.parent_on or ParentEnd.SUCCEEDED
         if not wish.is_met_by(end):
-            self._move(cursor, row, JobState.DELETED, now, f"{what}; this one awaited its {_WISHES[wish]}", {})
+            self._move(cursor, row, JobState.DELETED, now, f"{what}; this one awaited its {_WISHES[wish]}", EntryData())
             return
-        data: dict[str, Any] = {"queue": row["queue"]}
-        due_at = row["due_at"] if rare.delay is None else ended_at + rare.delay
+        due_at = row.due_at if rare.delay is None else ended_at + rare.delay
+        data = EntryData(queue=row.queue)
         if due_at is not None and due_at > now:
-            data["due_at"] = due_at
+            data = EntryData(queue=row.queue, due_at=due_at)
             self._move(cursor, row, JobState.SCHEDULED, now, what, data, due_at=due_at, first_due_at=due_at)
         else:
             self._move(cursor, row, JobState.ENQUEUED, now, what, data, due_at=None, first_due_at=now, position=now)
@@ -103,16 +104,19 @@ class SqliteContinuations(SqliteMoves):
             cursor.execute("DELETE FROM abpjobs_continuing WHERE job = ?", (mark["job"],))
         return moved
 
-    def _abandon(self, cursor: sqlite3.Cursor, row: sqlite3.Row, now: float, limit: int) -> int:
+    def _abandon(self, cursor: sqlite3.Cursor, row: JobRow, now: float, limit: int) -> int:
         """Delete up to ``limit`` jobs that await one that is to be removed without having ended."""
-        children = self._children(cursor, row["id"], limit)
+        children = self._children(cursor, row.id, limit)
         for child in children:
-            self._move(cursor, child, JobState.DELETED, now, f"Job {row['id']} was removed before it succeeded", {})
+            self._move(
+                cursor, child, JobState.DELETED, now, f"Job {row.id} was removed before it succeeded", EntryData()
+            )
         return len(children)
 
-    def _children(self, cursor: sqlite3.Cursor, job_id: str, limit: int) -> list[sqlite3.Row]:
-        return cursor.execute(
+    def _children(self, cursor: sqlite3.Cursor, job_id: str, limit: int) -> list[JobRow]:
+        found = cursor.execute(
             f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_awaiting "
             "WHERE app = ? AND parent_id = ? AND state = 'awaiting' ORDER BY sequence LIMIT ?",
             (self.name, job_id, limit),
         ).fetchall()
+        return [JobRow(*row) for row in found]

@@ -51,7 +51,7 @@ class Listing:
         has_next = bool(found) and (self._is_backward or has_more)
         has_previous = bool(found) and (has_more if self._is_backward else self._place is not None)
         job = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE sequence = ?"
-        some = [cursor.execute(job, (sequence,)).fetchone() for _, sequence in found]
+        some = [rows.JobRow(*cursor.execute(job, (sequence,)).fetchone()) for _, sequence in found]
         return JobPage(
             jobs=tuple(rows.record_of(row, self._retention) for row in some),
             next=_cursor_of(found[-1]) if has_next else None,

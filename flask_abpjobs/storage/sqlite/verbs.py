@@ -82,9 +82,9 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
         self._local.mark = self._watch.mark()
 
-        def end(cursor: sqlite3.Cursor, row: sqlite3.Row, now: float) -> tuple[JobRecord | None, bool]:
+        def end(cursor: sqlite3.Cursor, row: rows.JobRow, now: float) -> tuple[JobRecord | None, bool]:
             self._finish(cursor, row, now, outcome)
-            follows = bool(outcome.children) or row["concurrency_key"] is not None
+            follows = bool(outcome.children) or row.concurrency_key is not None
             return (None if claim is None else self._claim(cursor, claim)), follows
 
         claimed, follows = self._with_lease(lease, "finish", end)
@@ -97,10 +97,10 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
         self._watch.notify()
 
     def report(self, lease: Lease, progress: JobProgress | None, lines: Sequence[LogLine]) -> None:
-        def keep(cursor: sqlite3.Cursor, row: sqlite3.Row, _: float) -> None:
+        def keep(cursor: sqlite3.Cursor, row: rows.JobRow, _: float) -> None:
             if progress is not None:
                 cursor.execute(
-                    "UPDATE abpjobs_job SET progress = ? WHERE sequence = ?", (rows.encode(progress), row["sequence"])
+                    "UPDATE abpjobs_job SET progress = ? WHERE sequence = ?", (rows.encode(progress), row.sequence)
                 )
             self._append_lines(cursor, row, lines)
 
@@ -121,7 +121,8 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
                 ("due_at", "result", "progress", "server_id", "worker", "begin_before")
             )
             fresh |= {"failures": 0, "crashes": 0, "position": now}
-            self._move(cursor, row, JobState.ENQUEUED, now, reason, {"queue": row["queue"], "by": by}, **fresh)
+            data = rows.EntryData(queue=row.queue, by=by)
+            self._move(cursor, row, JobState.ENQUEUED, now, reason, data, **fresh)
             unique.take_again(cursor, self.name, row, now)
             record = rows.record_of(self._row(cursor, job_id), self._retention)
         self._watch.notify()
@@ -138,8 +139,8 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     ) -> JobRecord:
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "deleted"), self.now()
-            if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None):
-                self._continue(cursor, now, [row["sequence"]])
+            if self._move(cursor, row, JobState.DELETED, now, reason, rows.EntryData(by=by), due_at=None):
+                self._continue(cursor, now, [row.sequence])
             record = rows.record_of(self._row(cursor, job_id), self._retention)
         self._watch.notify()
         return record
@@ -184,7 +185,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
 
     def recover_worker(self, server_id: str, worker: str) -> int:
         with self.writing() as cursor:
-            held = [row for row in self._held_by(cursor, server_id) if row["worker"] == worker]
+            held = [row for row in self._held_by(cursor, server_id) if row.worker == worker]
             recovered = self._recover(cursor, held, f"Worker {worker} of server {server_id} died")
         self._watch.notify()
         return recovered
@@ -254,7 +255,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
             )
 
     def _with_lease(
-        self, lease: Lease, action: str, change: Callable[[sqlite3.Cursor, sqlite3.Row, float], Result]
+        self, lease: Lease, action: str, change: Callable[[sqlite3.Cursor, rows.JobRow, float], Result]
     ) -> Result:
         def operation(cursor: sqlite3.Cursor) -> tuple[Result] | None:
             row = self._find_held(cursor, lease)
