@@ -95,6 +95,14 @@ class TestRoundTrips:
         server.ask("SCRIPT", "FLUSH")
         assert drain(storage) == 2
 
+    def test_a_clock_that_was_changed_is_noticed_with_the_next_claim(self, storage: JobStorage) -> None:
+        real = storage.now()
+        storage._wire._offset += 100  # type: ignore[attr-defined]  # as after a failover
+        assert storage.now() > real + 99
+        storage.add(make_job())
+        assert drain(storage) == 1
+        assert storage.now() == pytest.approx(real, abs=5)
+
     def test_the_clock_is_that_of_the_server(self, server: Any, storage: JobStorage) -> None:
         seconds, micros = server.ask("TIME")
         assert storage.now() == pytest.approx(int(seconds) + int(micros) / 1e6, abs=0.5)
