@@ -88,7 +88,9 @@ class TestTheFile:
         assert connection.execute("SELECT count(*) FROM abpjobs_job").fetchone() == (1,)
         connection.close()
 
-    @pytest.mark.parametrize("url", ["sqlite://jobs.db", "sqlite:///", "postgres://u:secret@h/d", "jobs.db", ""])
+    @pytest.mark.parametrize(
+        "url", ["mysql://h/0", "sqlite://jobs.db", "sqlite:///", "postgres://u:secret@h/d", "jobs.db", ""]
+    )
     def test_an_unknown_url_says_what_there_is_and_hides_passwords(self, url: str) -> None:
         with pytest.raises(ConfigError, match=r"Use sqlite:///name.db") as caught:
             open_storage(url, "app")
