@@ -393,7 +393,10 @@ class TestCheck:
             ("UPDATE abpjobs_count SET number = 3 WHERE what = 'created'", "of tenant acme were not created"),
             ("UPDATE abpjobs_job SET shelf = 99 WHERE id = 'waiting'", "lie on shelf 99, which is not theirs"),
             ("UPDATE abpjobs_job SET entry = 99 WHERE id = 'waiting'", "job waiting does not tell its state"),
-            ("UPDATE abpjobs_job SET max_concurrent = 0 WHERE concurrency_key = 'k'", "1 jobs of 'k' run, but at most 0 may"),
+            (
+                "UPDATE abpjobs_job SET max_concurrent = 0 WHERE concurrency_key = 'k'",
+                "1 jobs of 'k' run, but at most 0 may",
+            ),
             ("UPDATE abpjobs_job SET max_concurrent = 9 WHERE id = 'parked'", "are parked, though only 1 run"),
             ("UPDATE abpjobs_job SET parked = 1 WHERE id = 'running'", "is parked, but does not wait"),
             ("UPDATE abpjobs_job SET parent_id = 'nowhere' WHERE id = 'child'", "child awaits a job that is not there"),
