@@ -112,11 +112,13 @@ class SqliteSweeps(SqliteTransitions):
         self._drop(cursor, row)
         return moved + 1
 
-    def _drop_all(self, cursor: sqlite3.Cursor, state: str) -> None:
-        """Remove all jobs of a state, as a flush does."""
-        every = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE app = ? AND state = ?"
-        for row in cursor.execute(every, (self.name, state)).fetchall():
+    def _drop_some(self, cursor: sqlite3.Cursor, state: str) -> int:
+        """Remove a batch of the jobs of a state, as a flush does, and return how many."""
+        some = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE app = ? AND state = ? LIMIT ?"
+        found = cursor.execute(some, (self.name, state, BATCH)).fetchall()
+        for row in found:
             self._drop(cursor, JobRow(*row))
+        return len(found)
 
     def _forget_removed(self, cursor: sqlite3.Cursor) -> None:
         """Let nothing point at jobs that were removed by a flush."""

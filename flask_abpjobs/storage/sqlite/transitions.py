@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -15,6 +15,15 @@ from . import limits, rows
 from .continuations import SqliteContinuations
 from .rows import EntryData, JobRow
 from .shelves import RECOVERED
+
+_READY: Final = (
+    f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_ready "
+    "WHERE app = ?1 AND queue = ?2 AND state = 'enqueued' AND parked = 0 "
+    "AND EXISTS (SELECT 1 FROM abpjobs_server WHERE app = ?1 AND id = ?3) "
+    "AND NOT EXISTS (SELECT 1 FROM abpjobs_paused WHERE app = ?1 AND queue = ?2) "
+    "ORDER BY priority DESC, position, sequence LIMIT 1"
+)
+"""One question instead of three: the first ready job, if the server is announced and the queue not paused."""
 
 
 class SqliteTransitions(SqliteContinuations):
@@ -61,14 +70,7 @@ class SqliteTransitions(SqliteContinuations):
 
     def _first_ready(self, cursor: sqlite3.Cursor, claim: Claim) -> JobRow | None:
         for queue in claim.queues:
-            row = cursor.execute(
-                f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_ready WHERE app = ?1 AND queue = ?2 "
-                "AND state = 'enqueued' AND parked = 0 "
-                "AND EXISTS (SELECT 1 FROM abpjobs_server WHERE app = ?1 AND id = ?3) "
-                "AND NOT EXISTS (SELECT 1 FROM abpjobs_paused WHERE app = ?1 AND queue = ?2) "
-                "ORDER BY priority DESC, position, sequence LIMIT 1",
-                (self.name, queue, claim.server_id),
-            ).fetchone()
+            row = cursor.execute(_READY, (self.name, queue, claim.server_id)).fetchone()
             if row is not None:
                 return JobRow(*row)
         return None

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any, Final
 
@@ -232,8 +233,8 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
 
     def _remove_all(self, *states: str) -> None:
         for state in states:
-            with self.writing() as cursor:
-                self._drop_all(cursor, state)
+            while self.write(partial(self._drop_some, state=state)):
+                pass
         with self.writing() as cursor:
             self._forget_removed(cursor)
 
