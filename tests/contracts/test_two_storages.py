@@ -1,4 +1,4 @@
-"""The same random steps on SQLite and on Redis: whatever can be seen afterwards is the same on both."""
+"""The same random steps on SQLite and on Redis or Valkey: whatever can be seen afterwards is the same on both."""
 
 from __future__ import annotations
 
@@ -257,8 +257,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-@pytest.fixture
-def open_pair(redis_server: Any, tmp_path: Path) -> Iterator[Callable[[], tuple[JobStorage, ...]]]:
+@pytest.fixture(params=["redis", "valkey"])
+def open_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], tuple[JobStorage, ...]]]:
+    server = request.getfixturevalue(f"{request.param}_server")
     opened = 0
     names: list[str] = []
 
@@ -266,16 +267,16 @@ def open_pair(redis_server: Any, tmp_path: Path) -> Iterator[Callable[[], tuple[
         nonlocal opened
         opened += 1
         names.append(f"pair-{new_job_id()}")
-        urls = (f"sqlite:////{str(tmp_path).lstrip('/')}/{opened}.db", redis_server.url)
+        urls = (f"sqlite:////{str(tmp_path).lstrip('/')}/{opened}.db", server.url)
         return tuple(open_storage(url, names[-1], retention=RETENTION) for url in urls)
 
     yield open_both
     for name in names:
-        redis_server.empty(name)
+        server.empty(name)
 
 
 def test_the_same_steps_have_the_same_results(open_pair: Callable[[], tuple[JobStorage, ...]]) -> None:
-    machine = type("SqliteAndRedis", (Pair,), {"open_pair": staticmethod(open_pair)})
+    machine = type("SqliteAndServer", (Pair,), {"open_pair": staticmethod(open_pair)})
     patience = settings(
         max_examples=15,
         stateful_step_count=40,
