@@ -7,6 +7,7 @@ that scripts read; ``false`` stands for ``None`` in what a script writes, since 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -154,6 +155,25 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         record.payload,
         result_element(record.result),
         _encode(entry),
+    ]
+
+
+def plain_arguments(record: JobRecord, most_tokens: int) -> list[bytes | str | float]:
+    """Return what ``add_plain`` needs to add a job: :func:`elements_of`, and the names of its places in the indexes.
+
+    They are those that ``lua/jobs.lua`` works out.
+    """
+    flags = (record.tenant_id is not None) + 2 * (record.retention is not None)
+    at = record.state_at.timestamp()
+    return [
+        *elements_of(record),
+        record.queue,
+        f"{flags}:{len(record.queue)}:{record.queue}:{record.name}",
+        f"{math.floor(at * 1_000_000 + 0.5):016d}{record.id}",
+        -int(record.priority),
+        at,
+        record.tenant_id or "",
+        most_tokens,
     ]
 
 

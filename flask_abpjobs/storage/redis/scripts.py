@@ -20,6 +20,7 @@ _LIBRARIES: Final = {
     "act": ("jobs", "moving"),
     "add": ("jobs", "moving", "adding"),
     "claim": ("jobs", "moving", "claiming"),
+    "due_recurring": (),
     "find": ("jobs", "merging"),
     "finish": ("jobs", "moving", "adding", "holding", "claiming"),
     "flush": ("jobs", "moving", "removing", "merging"),
@@ -27,6 +28,7 @@ _LIBRARIES: Final = {
     "prune": ("jobs", "moving", "removing", "merging"),
     "purge": ("jobs", "moving", "merging"),
     "put_recurring": ("jobs", "moving", "adding"),
+    "raw_due": (),
     "recover": ("jobs", "moving", "holding"),
     "release": ("jobs", "moving", "holding"),
     "report": ("jobs", "moving", "holding"),
@@ -34,7 +36,7 @@ _LIBRARIES: Final = {
     "retire": ("jobs", "moving", "holding"),
     "start_children": ("jobs", "moving"),
 }
-"""The files that stand above a verb's own, below ``base``; the others need none."""
+"""The files that stand above a verb's own, below ``base``. A verb that is not here needs not even the constants."""
 
 
 _FIELD: Final = re.compile(r"\b([SM])\.(\w+)")
@@ -46,8 +48,10 @@ class Script:
 
     def __init__(self, verb: str) -> None:
         parts = [_read(name) for name in ("base", *_LIBRARIES.get(verb, ()), verb)]
+        if verb in _LIBRARIES:
+            parts.insert(0, _constants())
         self.verb = verb
-        self.text = _FIELD.sub(_place_of, "\n".join((_constants(), *parts))).encode()
+        self.text = _FIELD.sub(_place_of, "\n".join(parts)).encode()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
 
@@ -65,16 +69,16 @@ def _constants() -> str:
     """Return Lua that knows the states and the bounds as Python does."""
     lines = [f"local {state.name} = {code}" for state, code in layout.CODES.items()]
     names = ", ".join(f"'{state.value}'" for state in layout.STATES)
-    following = (
-        "{" + ", ".join(f"[{layout.CODES[each]}] = true" for each in sorted(TRANSITIONS[state])) + "}"
-        for state in layout.STATES
+    pairs = (
+        (layout.CODES[state], layout.CODES[each]) for state in layout.STATES for each in sorted(TRANSITIONS[state])
     )
+    following = " ".join(f"{before}{after}" for before, after in pairs)
     delays = ", ".join(map(str, SUSPECT_DELAYS))
     return "\n".join(
         (
             *lines,
             f"local NAMES = {{{names}}}",
-            f"local TRANSITIONS = {{{', '.join(following)}}}",
+            f"local TRANSITIONS = '{following}'",  # text is there at once, a table would be built by every call
             f"local BATCH, MAX_CRASHES, MAX_HISTORY = {BATCH}, {MAX_CRASHES}, {MAX_HISTORY}",
             f"local MAX_LOG_LINES, MAX_TOKENS, FIRST_ENTRY = {MAX_LOG_LINES}, {MAX_TOKENS}, {FIRST_ENTRY}",
             f"local SUSPECT_DELAYS, TOMBSTONE = {{{delays}}}, '\\0'",

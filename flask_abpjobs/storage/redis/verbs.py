@@ -32,6 +32,7 @@ from . import layout
 from .connection import Argument, is_cut
 from .questions import RedisQuestions
 from .scope import scope_of
+from .scripts import MAX_TOKENS
 from .wakeup import Wakeup
 
 _PRUNED: Final = (JobState.SUCCEEDED, JobState.DELETED, JobState.FAILED)
@@ -59,6 +60,8 @@ class RedisJobStorage(RedisQuestions):
     # Jobs
 
     def add(self, record: JobRecord) -> bool:
+        if record.state is JobState.ENQUEUED and record.unique_key is None:
+            return self._add_plain(record)
         elements = layout.elements_of(record)
         try:
             answer = self._wire.call("add", *elements)
@@ -68,6 +71,16 @@ class RedisJobStorage(RedisQuestions):
             answer = self._wire.call("add", *elements)
             return _kept(answer) == [record.id]  # the id is the caller's own: if it is there, the first call added it
         return _kept(answer) == [record.id] and bool(answer[2])
+
+    def _add_plain(self, record: JobRecord) -> bool:
+        arguments = layout.plain_arguments(record, MAX_TOKENS)
+        try:
+            return bool(self._wire.call("add_plain", *arguments))
+        except StorageError as error:
+            if not is_cut(error):
+                raise
+            self._wire.call("add_plain", *arguments)
+            return True  # the id is the caller's own: it is there now, by the first call or the second
 
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:

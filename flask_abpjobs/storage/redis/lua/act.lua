@@ -5,7 +5,7 @@ local s, m, now = job.s, job.m, clock()
 local is_expected = false
 for _, state in ipairs(cmsgpack.unpack(ARGV[3])) do is_expected = is_expected or state == m[M.state] end
 local wanted = ARGV[2] == 'delete' and DELETED or ENQUEUED
-if not is_expected or not TRANSITIONS[m[M.state]][wanted] then return {'changed', NAMES[m[M.state]]} end
+if not is_expected or not may_follow(m[M.state], wanted) then return {'changed', NAMES[m[M.state]]} end
 local by = ARGV[6] ~= '' and ARGV[6] or nil
 if ARGV[2] == 'delete' then
   move(job, DELETED, now, ARGV[5], by and {b = by}, {[M.due_at] = false})

@@ -32,7 +32,7 @@ local function first_ready(server, worker, queues, now, number)
         wake(queue)
         return false
       end
-      local job = load(string.sub(place, 17))
+      local job = load(string.sub(place, 17), FIRST_ENTRY - 1)
       local s, m = job and job.s, job and job.m
       local key = s and s[S.concurrency_key]
       local running = key and tonumber(call('HGET', P .. 'slots', key) or 0)
@@ -56,7 +56,8 @@ local function first_ready(server, worker, queues, now, number)
           [M.progress] = false,
           [M.call] = number,
         })
-        return elements(job)
+        local found = job.found
+        return {'job', job.id, found[1], job.packed, found[3], found[4], found[5]}
       end
     end
   end

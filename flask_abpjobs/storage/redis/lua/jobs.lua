@@ -1,10 +1,11 @@
 -- Jobs, and the keys, counters and indexes they are in
 
-local function load(id)
+local function load(id, last)
+  -- With the elements up to the last, 1 when left out
   local key = P .. 'job:' .. id
-  local found = call('LRANGE', key, 0, 1)
+  local found = call('LRANGE', key, 0, last or 1)
   if not found[2] then return nil end
-  return {id = id, key = key, s = cmsgpack.unpack(found[1]), m = cmsgpack.unpack(found[2])}
+  return {id = id, key = key, found = found, s = cmsgpack.unpack(found[1]), m = cmsgpack.unpack(found[2])}
 end
 
 local function elements(job)

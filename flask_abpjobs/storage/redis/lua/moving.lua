@@ -63,13 +63,15 @@ end
 
 -- The move: the only place that changes a state
 
+local function may_follow(before, after) return string.find(TRANSITIONS, before .. '' .. after, 1, true) end
+
 local settle -- continuations, below: they move jobs too
 local later -- while this is a list, ended parents are put into it instead of letting their children go on at once
 
 local function move(job, state, now, reason, data, changes)
   local s, m = job.s, job.m
   local from, was_parked = m[M.state], m[M.parked]
-  if not TRANSITIONS[from][state] then
+  if not may_follow(from, state) then
     error('Job ' .. job.id .. ' cannot go from ' .. NAMES[from] .. ' to ' .. NAMES[state])
   end
   check_indexes(job, state)
@@ -88,7 +90,8 @@ local function move(job, state, now, reason, data, changes)
   end
   for field, value in pairs(changes) do m[field] = value end
   m[M.state], m[M.state_at], m[M.reason], m[M.parked] = state, now, reason or false, false
-  call('LSET', job.key, 1, cmsgpack.pack(m))
+  job.packed = cmsgpack.pack(m)
+  call('LSET', job.key, 1, job.packed)
   enter_indexes(job)
   count_state(job, 1)
   if state == ENQUEUED then wake(s[S.queue]) end
