@@ -114,8 +114,16 @@ class SqliteSweeps(SqliteTransitions):
 
     def _drop_some(self, cursor: sqlite3.Cursor, state: str) -> int:
         """Remove a batch of the jobs of a state, as a flush does, and return how many."""
-        some = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE app = ? AND state = ? LIMIT ?"
-        found = cursor.execute(some, (self.name, state, BATCH)).fetchall()
+        if state == "processing":
+            where, parameters = "INDEXED BY abpjobs_job_held WHERE app = ? AND state = 'processing'", [self.name]
+        else:
+            where = "INDEXED BY abpjobs_job_shelved WHERE state <> 'processing' AND shelf = ?"
+            shelf = "SELECT id FROM abpjobs_shelf WHERE app = ? AND state = ? AND number > 0 LIMIT 1"
+            parameters = cursor.execute(shelf, (self.name, state)).fetchone()
+        if parameters is None:
+            return 0
+        some = f"SELECT {rows.COLUMNS} FROM abpjobs_job {where} LIMIT ?"
+        found = cursor.execute(some, (*parameters, BATCH)).fetchall()
         for row in found:
             self._drop(cursor, JobRow(*row))
         return len(found)
