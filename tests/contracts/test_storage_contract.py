@@ -458,6 +458,7 @@ class TestServers:
 class TestQuestions:
     def test_pages_go_forth_and_back_without_gap_or_double(self, storage: JobStorage, make_job: MakeJob) -> None:
         added = [make_job(state_at=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(5)]  # all at one moment
+        added.sort(key=lambda job: job.id)  # which of them is first is left to the storage: by coming, or by id
         added += [make_job() for _ in range(6)]
         for job in added:
             storage.add(job)

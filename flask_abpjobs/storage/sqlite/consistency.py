@@ -12,6 +12,9 @@ def inconsistencies(cursor: sqlite3.Cursor, app: str) -> list[str]:
         *_wrong_counts(cursor, app),
         *_lost_totals(cursor, app),
         *_wrong_records(cursor, app),
+        *_wrong_limits(cursor, app),
+        *_wrong_awaiting(cursor, app),
+        *_wrong_keys(cursor, app),
     ]
 
 
@@ -74,3 +77,53 @@ def _wrong_records(cursor: sqlite3.Cursor, app: str) -> list[str]:
     ):
         found.append(f"The newest history entry of job {job_id} does not tell its state.")
     return found
+
+
+def _wrong_limits(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    keys = cursor.execute(
+        "SELECT concurrency_key AS key, sum(state = 'processing') AS running, max(max_concurrent) AS most, "
+        "coalesce(sum(state = 'enqueued' AND parked = 0), 0) AS ready, "
+        "min(max_concurrent) FILTER (WHERE parked) AS least, max(max_concurrent) FILTER (WHERE parked) AS highest "
+        "FROM abpjobs_job WHERE app = ? AND concurrency_key IS NOT NULL "
+        "AND state IN ('processing', 'enqueued') GROUP BY 1",
+        (app,),
+    ).fetchall()
+    found = []
+    for row in keys:
+        if row["running"] > row["most"]:
+            found.append(f"{row['running']} jobs of {row['key']!r} run, but at most {row['most']} may.")
+        if row["highest"] is not None and row["running"] < row["highest"] and not row["ready"]:
+            found.append(f"Jobs of {row['key']!r} are parked, though only {row['running']} run and none is ready.")
+    for (job_id,) in cursor.execute(
+        "SELECT id FROM abpjobs_job WHERE app = ? AND parked AND state <> 'enqueued'", (app,)
+    ):
+        found.append(f"Job {job_id} is parked, but does not wait in a queue.")
+    return found
+
+
+def _wrong_awaiting(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    waiting = cursor.execute(
+        "SELECT job.id, parent.id AS parent, parent.state AS state FROM abpjobs_job AS job "
+        "LEFT JOIN abpjobs_job AS parent ON parent.app = job.app AND parent.id = job.parent_id "
+        "LEFT JOIN abpjobs_continuing AS mark ON mark.job = parent.sequence "
+        "WHERE job.app = ? AND job.state = 'awaiting' AND job.parent_id IS NOT NULL AND mark.job IS NULL "
+        "AND (parent.id IS NULL OR parent.state IN ('succeeded', 'deleted'))",
+        (app,),
+    )
+    return [
+        f"Job {row['id']} awaits a job that is not there."
+        if row["parent"] is None
+        else f"Job {row['id']} awaits job {row['parent']}, which is {row['state']} already."
+        for row in waiting
+    ]
+
+
+def _wrong_keys(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    held = cursor.execute(
+        "SELECT held.key FROM abpjobs_unique AS held LEFT JOIN abpjobs_job AS job "
+        "ON job.app = held.app AND job.id = held.job AND job.unique_key = held.key "
+        "AND job.state NOT IN ('succeeded', 'failed', 'deleted') "
+        "WHERE held.app = ? AND ((held.ended = 0 AND job.id IS NULL) OR (held.ended = 1 AND held.until IS NULL))",
+        (app,),
+    )
+    return [f"The unique key {row['key']!r} is held by no job." for row in held]

@@ -26,6 +26,7 @@ from ..base import JobStorage
 from . import rows
 from .connection import SharedSqlite
 from .consistency import inconsistencies
+from .filesystem import network_kind
 from .listing import Listing
 
 TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
@@ -74,8 +75,10 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         )
         with self.reading() as cursor:
             lengths = dict(map(tuple, cursor.execute(sql, (self.name, *parameters)).fetchall()))
+            held = cursor.execute("SELECT queue FROM abpjobs_paused WHERE app = ?", (self.name,)).fetchall()
+        paused = {row["queue"] for row in held}
         found = []
-        for queue in sorted({*listening, *lengths}):
+        for queue in sorted({*listening, *lengths, *paused}):
             waiting = JobQuery(state=JobState.ENQUEUED, queue=queue, tenant=tenant, limit=1)
             first = self.find(waiting).jobs if queue in lengths else ()
             found.append(
@@ -84,6 +87,7 @@ class SqliteQuestions(SharedSqlite, JobStorage):
                     length=lengths.get(queue, 0),
                     oldest_at=first[0].state_at if first else None,
                     servers=listening.count(queue),
+                    is_paused=queue in paused,
                 )
             )
         return found
@@ -106,6 +110,15 @@ class SqliteQuestions(SharedSqlite, JobStorage):
     def describe(self) -> str:
         where = "in memory" if self.is_memory else self.path
         return f"SQLite {sqlite3.sqlite_version}, {where}"
+
+    def warnings(self) -> list[str]:
+        kind = None if self.is_memory else network_kind(self.path)
+        if kind is None:
+            return []
+        return [
+            f"The SQLite file {self.path} lies on a network file system ({kind}), where programs cannot see each "
+            "other's locks: jobs may be lost. Put it on a local disk."
+        ]
 
     def check(self) -> list[str]:
         with self.reading() as cursor:

@@ -8,13 +8,28 @@ from typing import Any
 
 import msgspec
 
-from ...model import Argument, JobProgress, JobRecord, JobState, LogLine, ServerRecord, StateEntry
+from ...model import (
+    Argument,
+    JobProgress,
+    JobRecord,
+    JobState,
+    LogLine,
+    ParentEnd,
+    RecurringRecord,
+    Retention,
+    ServerRecord,
+    StateEntry,
+)
 
-_TIMES = frozenset({"state_at", "created_at", "due_at", "first_due_at", "started_at", "expires_at"})
+_TIMES = frozenset({"state_at", "created_at", "due_at", "first_due_at", "started_at", "expires_at", "begin_before"})
 RECORD_COLUMNS = JobRecord.__struct_fields__
-_PLAIN = tuple(name for name in RECORD_COLUMNS if name not in _TIMES | {"state", "arguments", "progress"})
+_PLAIN = tuple(
+    name for name in RECORD_COLUMNS if name not in _TIMES | {"state", "arguments", "progress", "parent_on", "retention"}
+)
 _decode_arguments = msgspec.json.Decoder(tuple[Argument, ...]).decode
 _decode_progress = msgspec.json.Decoder(JobProgress).decode
+_decode_retention = msgspec.json.Decoder(Retention).decode
+_decode_recurring = msgspec.json.Decoder(RecurringRecord).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 encode = msgspec.json.Encoder().encode
 
@@ -37,6 +52,8 @@ def record_of(row: sqlite3.Row) -> JobRecord:
     values["state"] = JobState(row["state"])
     values["arguments"] = _arguments_of(row["arguments"])
     values["progress"] = None if row["progress"] is None else _decode_progress(row["progress"])
+    values["parent_on"] = None if row["parent_on"] is None else ParentEnd(row["parent_on"])
+    values["retention"] = retention_of(row)
     return JobRecord(**values)
 
 
@@ -49,7 +66,19 @@ def columns_of(record: JobRecord) -> dict[str, Any]:
     values["priority"] = int(record.priority)
     values["arguments"] = encode(record.arguments)
     values["progress"] = None if record.progress is None else encode(record.progress)
+    values["parent_on"] = None if record.parent_on is None else record.parent_on.value
+    values["retention"] = None if record.retention is None else encode(record.retention)
     return values
+
+
+def retention_of(row: sqlite3.Row) -> Retention | None:
+    """Return the retention that was given for the job of a row."""
+    return None if row["retention"] is None else _decode_retention(row["retention"])
+
+
+def recurring_of(row: sqlite3.Row) -> RecurringRecord:
+    """Return the recurring job of a row with ``record`` and ``version``."""
+    return msgspec.structs.replace(_decode_recurring(row["record"]), version=row["version"])
 
 
 def entry_of(row: sqlite3.Row) -> StateEntry:

@@ -37,13 +37,33 @@ CREATE TABLE abpjobs_job (
   result         BLOB,
   progress       BLOB,
   expires_at     REAL,
+  retention      BLOB,
+  timeout        REAL,
+  begin_before   REAL,
+  parent_id      TEXT,
+  parent_on      TEXT,
+  delay          REAL,
+  unique_key     TEXT,
+  unique_for     REAL,
+  concurrency_key TEXT,
+  max_concurrent INTEGER,
+  rerun_of       TEXT,
+  recurring_id   TEXT,
+  parked         INTEGER NOT NULL DEFAULT 0, -- waits in its queue for a free slot of its concurrency key
   entries        INTEGER NOT NULL DEFAULT 0, -- number of the newest history entry
   lines          INTEGER NOT NULL DEFAULT 0, -- number of the newest log line
   UNIQUE (app, id)
 );
 
 -- What the engine looks for
-CREATE INDEX abpjobs_job_ready ON abpjobs_job (app, queue, priority DESC, position, sequence) WHERE state = 'enqueued';
+CREATE INDEX abpjobs_job_ready ON abpjobs_job (app, queue, priority DESC, position, sequence)
+  WHERE state = 'enqueued' AND parked = 0;
+CREATE INDEX abpjobs_job_parked ON abpjobs_job (app, concurrency_key, queue, max_concurrent, priority DESC, position, sequence)
+  WHERE parked = 1;
+CREATE INDEX abpjobs_job_limited ON abpjobs_job (app, concurrency_key)
+  WHERE state = 'processing' AND concurrency_key IS NOT NULL;
+CREATE INDEX abpjobs_job_awaiting ON abpjobs_job (app, parent_id, sequence)
+  WHERE state = 'awaiting' AND parent_id IS NOT NULL;
 CREATE INDEX abpjobs_job_due ON abpjobs_job (app, due_at, sequence) WHERE state = 'scheduled';
 CREATE INDEX abpjobs_job_held ON abpjobs_job (app, server_id, worker) WHERE state = 'processing';
 CREATE INDEX abpjobs_job_expiring ON abpjobs_job (app, expires_at) WHERE expires_at IS NOT NULL;
@@ -75,6 +95,41 @@ CREATE TABLE abpjobs_log (
   text     TEXT NOT NULL,
   PRIMARY KEY (job, sequence)
 ) WITHOUT ROWID;
+
+-- Ended jobs whose children have not all gone on yet. Its rows are few.
+CREATE TABLE abpjobs_continuing (
+  job   INTEGER PRIMARY KEY,
+  app   TEXT NOT NULL,
+  state TEXT NOT NULL,                      -- how the job ended, and when: it may have been requeued since
+  at    REAL NOT NULL
+);
+
+CREATE TABLE abpjobs_unique (
+  app   TEXT NOT NULL,
+  key   TEXT NOT NULL,
+  job   TEXT NOT NULL,                      -- the id of the job that holds it
+  until REAL,                               -- taken until then, whatever becomes of the job
+  ended INTEGER NOT NULL DEFAULT 0,         -- the job has ended: only "until" holds the key
+  PRIMARY KEY (app, key)
+) WITHOUT ROWID;
+CREATE INDEX abpjobs_unique_lapsing ON abpjobs_unique (app, until) WHERE ended = 1;
+
+CREATE TABLE abpjobs_paused (
+  app   TEXT NOT NULL,
+  queue TEXT NOT NULL,
+  PRIMARY KEY (app, queue)
+) WITHOUT ROWID;
+
+CREATE TABLE abpjobs_recurring (
+  app       TEXT NOT NULL,
+  id        TEXT NOT NULL,
+  tenant_id TEXT,
+  next_at   REAL,                           -- NULL also when it is paused
+  version   INTEGER NOT NULL,
+  record    BLOB NOT NULL,
+  PRIMARY KEY (app, id)
+) WITHOUT ROWID;
+CREATE INDEX abpjobs_recurring_due ON abpjobs_recurring (app, next_at) WHERE next_at IS NOT NULL;
 
 CREATE TABLE abpjobs_server (
   app          TEXT NOT NULL,
@@ -129,6 +184,7 @@ END;
 CREATE TRIGGER abpjobs_job_removed AFTER DELETE ON abpjobs_job BEGIN
   DELETE FROM abpjobs_entry WHERE job = old.sequence;
   DELETE FROM abpjobs_log WHERE job = old.sequence;
+  DELETE FROM abpjobs_continuing WHERE job = old.sequence;
   UPDATE abpjobs_count SET number = number - 1
     WHERE app = old.app AND tenant = coalesce(old.tenant_id, '') AND queue = old.queue AND what = old.state;
   INSERT INTO abpjobs_count VALUES (old.app, coalesce(old.tenant_id, ''), old.queue, 'expired', 1)

@@ -1,87 +1,46 @@
-"""Changes of jobs inside one SQLite transaction: what the verbs are made of."""
+"""Attempts inside one SQLite transaction: begun, finished, taken back."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from ...errors import StateChangedError
-from ...model import (
-    TRANSITIONS,
-    Claim,
-    JobRecord,
-    JobState,
-    LogLine,
-    Outcome,
-    Retention,
-    TenantScope,
-)
-from ..base import MAX_CRASHES, MAX_HISTORY, MAX_LOG_LINES, SUSPECT_DELAYS
-from . import rows
-from .questions import SqliteQuestions
+from ...model import Claim, JobRecord, JobState, Outcome
+from ..base import BATCH, MAX_CRASHES, SUSPECT_DELAYS
+from . import limits, rows
+from .continuations import SqliteContinuations
 
 
-class SqliteTransitions(SqliteQuestions):
-    """State changes as steps of a transaction that the caller has begun."""
-
-    _retention: Retention
-
-    def _insert(self, cursor: sqlite3.Cursor, record: JobRecord) -> bool:
-        columns = rows.columns_of(record)
-        columns |= {"app": self.name, "position": columns["state_at"], "entries": 1}
-        names = ", ".join(columns)
-        marks = ", ".join("?" * len(columns))
-        cursor.execute(f"INSERT OR IGNORE INTO abpjobs_job ({names}) VALUES ({marks})", tuple(columns.values()))
-        if cursor.rowcount == 0:
-            return False
-        data: dict[str, Any] = {"queue": record.queue}
-        if record.due_at is not None:
-            data["due_at"] = columns["due_at"]
-        if record.enqueued_by is not None:
-            data["by"] = record.enqueued_by
-        entry = (cursor.lastrowid, 1, columns["state"], columns["state_at"], record.reason, rows.encode(data))
-        cursor.execute("INSERT INTO abpjobs_entry VALUES (?, ?, ?, ?, ?, ?)", entry)
-        return True
-
-    def _move(
-        self,
-        cursor: sqlite3.Cursor,
-        row: sqlite3.Row,
-        state: JobState,
-        at: float,
-        reason: str | None,
-        data: Mapping[str, Any],
-        **columns: Any,
-    ) -> None:
-        """Bring a job into another state: the only place that does."""
-        if state not in TRANSITIONS[JobState(row["state"])]:
-            raise StateChangedError(row["id"], row["state"], state)
-        entry = row["entries"] + 1
-        columns |= {"state": state.value, "state_at": at, "reason": reason, "entries": entry}
-        columns["expires_at"] = self._retention.expiry(state, at)
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        cursor.execute(f"UPDATE abpjobs_job SET {assignments} WHERE sequence = ?", (*columns.values(), row["sequence"]))
-        kept = {name: value for name, value in data.items() if value is not None}
-        cursor.execute(
-            "INSERT INTO abpjobs_entry VALUES (?, ?, ?, ?, ?, ?)",
-            (row["sequence"], entry, state.value, at, reason, rows.encode(kept)),
-        )
-        if entry > MAX_HISTORY:
-            cursor.execute(
-                "DELETE FROM abpjobs_entry WHERE job = ? AND sequence <= ?", (row["sequence"], entry - MAX_HISTORY)
-            )
+class SqliteTransitions(SqliteContinuations):
+    """Claiming, finishing and taking back as steps of a transaction that the caller has begun."""
 
     def _claim(self, cursor: sqlite3.Cursor, claim: Claim) -> JobRecord | None:
-        announced = "SELECT 1 FROM abpjobs_server WHERE app = ? AND id = ?"
-        if cursor.execute(announced, (self.name, claim.server_id)).fetchone() is None:
-            return None
-        row = self._first_ready(cursor, claim)
-        if row is None:
-            return None
         now = self.now()
+        ended = []
+        record = None
+        for _ in range(BATCH + 1):
+            row = self._first_ready(cursor, claim)
+            if row is None:
+                break
+            if row["begin_before"] is not None and row["begin_before"] <= now:
+                by = datetime.fromtimestamp(row["begin_before"], UTC)
+                why = f"Expired: no worker began it by {by:%Y-%m-%d %H:%M:%S} UTC"
+                if self._move(cursor, row, JobState.DELETED, now, why, {}):
+                    ended.append(row["sequence"])
+            elif row["concurrency_key"] is None or not limits.park_if_full(cursor, self.name, row):
+                record = self._begin(cursor, row, claim, now)
+                break
+        else:
+            self._watch.notify()  # there may be more behind those that were set aside
+        if ended:
+            self._continue(cursor, now, ended)
+        return record
+
+    def _begin(self, cursor: sqlite3.Cursor, row: sqlite3.Row, claim: Claim, now: float) -> JobRecord:
         changes = {
             "attempt": row["attempt"] + 1,
             "fence": row["fence"] + 1,
@@ -105,9 +64,12 @@ class SqliteTransitions(SqliteQuestions):
     def _first_ready(self, cursor: sqlite3.Cursor, claim: Claim) -> sqlite3.Row | None:
         for queue in claim.queues:
             row: sqlite3.Row | None = cursor.execute(
-                "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_ready WHERE app = ? AND queue = ? "
-                "AND state = 'enqueued' ORDER BY priority DESC, position, sequence LIMIT 1",
-                (self.name, queue),
+                "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_ready WHERE app = ?1 AND queue = ?2 "
+                "AND state = 'enqueued' AND parked = 0 "
+                "AND EXISTS (SELECT 1 FROM abpjobs_server WHERE app = ?1 AND id = ?3) "
+                "AND NOT EXISTS (SELECT 1 FROM abpjobs_paused WHERE app = ?1 AND queue = ?2) "
+                "ORDER BY priority DESC, position, sequence LIMIT 1",
+                (self.name, queue, claim.server_id),
             ).fetchone()
             if row is not None:
                 return row
@@ -134,10 +96,12 @@ class SqliteTransitions(SqliteQuestions):
         if state in (JobState.SCHEDULED, JobState.ENQUEUED):
             columns |= {"server_id": None, "worker": None, "position": now}
             data["queue"] = row["queue"]
-        self._move(cursor, row, state, now, outcome.reason, data, **columns)
+        has_children = self._move(cursor, row, state, now, outcome.reason, data, **columns)
         self._append_lines(cursor, row, outcome.log)
         for child in outcome.children:
             self._insert(cursor, child)
+        if has_children:
+            self._continue(cursor, now, [row["sequence"]])
         for key, value in outcome.put.items():
             cursor.execute("INSERT OR REPLACE INTO kv (queue, key, value) VALUES (?, ?, ?)", (self.name, key, value))
         for key in outcome.remove:
@@ -170,37 +134,9 @@ class SqliteTransitions(SqliteQuestions):
             self._count(cursor, row["tenant_id"], row["queue"], "recovered")
         return len(held)
 
-    def _append_lines(self, cursor: sqlite3.Cursor, row: sqlite3.Row, lines: Sequence[LogLine]) -> None:
-        if not lines:
-            return
-        job, last = row["sequence"], row["lines"]
-        values = [
-            (job, last + number, line.at.timestamp(), line.attempt, line.level, line.text)
-            for number, line in enumerate(lines, start=1)
-        ]
-        cursor.executemany("INSERT INTO abpjobs_log VALUES (?, ?, ?, ?, ?, ?)", values)
-        last += len(lines)
-        cursor.execute("UPDATE abpjobs_job SET lines = ? WHERE sequence = ?", (last, job))
-        if last > MAX_LOG_LINES:
-            cursor.execute("DELETE FROM abpjobs_log WHERE job = ? AND sequence <= ?", (job, last - MAX_LOG_LINES))
-
-    def _expect(
-        self, cursor: sqlite3.Cursor, job_id: str, expected: Collection[JobState], tenant: TenantScope, action: str
-    ) -> sqlite3.Row:
-        row = self._row(cursor, job_id, tenant)
-        if row["state"] not in expected:
-            raise StateChangedError(job_id, row["state"], action)
-        return row
-
     def _held_by(self, cursor: sqlite3.Cursor, server_id: str) -> list[sqlite3.Row]:
         return cursor.execute(
             "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_held "
             "WHERE app = ? AND state = 'processing' AND server_id = ?",
             (self.name, server_id),
         ).fetchall()
-
-    def _count(self, cursor: sqlite3.Cursor, tenant: str | None, queue: str, what: str) -> None:
-        cursor.execute(
-            "INSERT INTO abpjobs_count VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
-            (self.name, tenant or "", queue, what),
-        )

@@ -26,14 +26,16 @@ from ...model import (
     TenantScope,
 )
 from ..base import BATCH
-from . import rows
-from .transitions import SqliteTransitions
+from . import rows, unique
+from .queues import SqliteQueues
+from .recurring import SqliteRecurring
+from .sweeps import SqliteSweeps
 from .wakeup import ChangeWatch
 
 SCHEMA_VERSION: Final = 1
 
 
-class SqliteJobStorage(SqliteTransitions):
+class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     """The storage contract on SQLite: WAL, synchronous FULL, every verb one ``BEGIN IMMEDIATE`` transaction.
 
     :param filename: path of the file, made when missing; ``:memory:`` keeps jobs as long as this object lives.
@@ -61,9 +63,17 @@ class SqliteJobStorage(SqliteTransitions):
 
     def add(self, record: JobRecord) -> bool:
         with self.writing() as cursor:
-            is_new = self._insert(cursor, record)
+            known = self._insert(cursor, record)
         self._watch.notify()
-        return is_new
+        return known is None
+
+    def add_many(self, records: Sequence[JobRecord]) -> list[str]:
+        if len(records) > BATCH:
+            raise ValueError(f"{len(records)} jobs are too many for one step: add up to {BATCH} at once.")
+        with self.writing() as cursor:
+            kept = [self._insert(cursor, record) or record.id for record in records]
+        self._watch.notify()
+        return kept
 
     def claim(self, claim: Claim) -> JobRecord | None:
         self._local.mark = self._watch.mark()
@@ -78,7 +88,8 @@ class SqliteJobStorage(SqliteTransitions):
         with self._held(lease, "finish") as (cursor, row, now):
             self._finish(cursor, row, now, outcome)
             claimed = self._claim(cursor, claim) if claim is not None else None
-        if self.is_memory or outcome.children or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
+        follows = outcome.children or row["concurrency_key"] is not None
+        if self.is_memory or follows or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
             self._watch.notify()  # in memory nothing else tells those who wait for the job's end
         return claimed
 
@@ -106,9 +117,12 @@ class SqliteJobStorage(SqliteTransitions):
     ) -> JobRecord:
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "requeued"), self.now()
-            fresh: dict[str, Any] = dict.fromkeys(("due_at", "result", "progress", "server_id", "worker"))
+            fresh: dict[str, Any] = dict.fromkeys(
+                ("due_at", "result", "progress", "server_id", "worker", "begin_before")
+            )
             fresh |= {"failures": 0, "crashes": 0, "position": now}
             self._move(cursor, row, JobState.ENQUEUED, now, reason, {"queue": row["queue"], "by": by}, **fresh)
+            unique.take_again(cursor, self.name, row, now)
             record = rows.record_of(self._row(cursor, job_id))
         self._watch.notify()
         return record
@@ -124,41 +138,11 @@ class SqliteJobStorage(SqliteTransitions):
     ) -> JobRecord:
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "deleted"), self.now()
-            self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None)
-            return rows.record_of(self._row(cursor, job_id))
-
-    # Sweeps
-
-    def promote(self) -> int:
-        due = (
-            "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_due "
-            "WHERE app = ? AND state = 'scheduled' AND due_at <= ? ORDER BY due_at, sequence LIMIT ?"
-        )
-        with self.reading() as cursor:
-            if not cursor.execute(due, (self.name, self.now(), 1)).fetchall():
-                return 0
-        with self.writing() as cursor:
-            now = self.now()
-            found = cursor.execute(due, (self.name, now, BATCH)).fetchall()
-            for row in found:
-                data = {"queue": row["queue"]}
-                position = row["due_at"]
-                self._move(cursor, row, JobState.ENQUEUED, now, "Due", data, due_at=None, position=position)
+            if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None):
+                self._continue(cursor, now, [row["sequence"]])
+            record = rows.record_of(self._row(cursor, job_id))
         self._watch.notify()
-        return len(found)
-
-    def prune(self) -> int:
-        expired = (
-            "SELECT sequence FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
-            "WHERE app = ? AND expires_at IS NOT NULL AND expires_at <= ? LIMIT ?"
-        )
-        with self.reading() as cursor:
-            if not cursor.execute(expired, (self.name, self.now(), 1)).fetchall():
-                return 0
-        with self.writing() as cursor:
-            found = cursor.execute(expired, (self.name, self.now(), BATCH)).fetchall()
-            cursor.executemany("DELETE FROM abpjobs_job WHERE sequence = ?", [(row["sequence"],) for row in found])
-        return len(found)
+        return record
 
     # Servers
 
@@ -249,6 +233,8 @@ class SqliteJobStorage(SqliteTransitions):
         for state in states:
             with self.writing() as cursor:
                 cursor.execute("DELETE FROM abpjobs_job WHERE app = ? AND state = ?", (self.name, state))
+        with self.writing() as cursor:
+            self._forget_removed(cursor)
 
     def _prepare(self) -> None:
         """Make the tables, or check that they are of a version this package knows."""

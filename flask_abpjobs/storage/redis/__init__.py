@@ -1,0 +1,3 @@
+"""The storage contract on Redis and Valkey."""
+
+from .verbs import RedisJobStorage as RedisJobStorage

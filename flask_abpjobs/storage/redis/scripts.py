@@ -1,0 +1,66 @@
+"""The Lua scripts: one for each verb, each one atomic step of the server."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Final
+
+from ...model import TRANSITIONS
+from ..base import BATCH, MAX_CRASHES, MAX_HISTORY, MAX_LOG_LINES, SUSPECT_DELAYS
+from . import layout
+
+MAX_TOKENS: Final = 64
+"""Tokens kept for idle workers of one queue."""
+FIRST_ENTRY: Final = 5
+"""Index of the first history entry in a job's list."""
+
+_LIBRARIES: Final = {
+    "claim": ("claiming",),
+    "finish": ("claiming",),
+    "find": ("merging",),
+    "flush": ("merging",),
+    "prune": ("merging",),
+    "purge": ("merging",),
+}
+
+
+class Script:
+    """One verb's script. Servers know it by its digest and are sent the text when they do not."""
+
+    def __init__(self, verb: str) -> None:
+        parts = [_read(name) for name in ("common", *_LIBRARIES.get(verb, ()), verb)]
+        self.verb = verb
+        self.text = "\n".join((_constants(), *parts)).encode()
+        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+def _constants() -> str:
+    """Return Lua that knows the states, the places of fields and the bounds as Python does."""
+    lines = [f"local {state.name} = {code}" for state, code in layout.CODES.items()]
+    names = ", ".join(f"'{state.value}'" for state in layout.STATES)
+    following = (
+        "{" + ", ".join(f"[{layout.CODES[each]}] = true" for each in sorted(TRANSITIONS[state])) + "}"
+        for state in layout.STATES
+    )
+    delays = ", ".join(map(str, SUSPECT_DELAYS))
+    return "\n".join(
+        (
+            *lines,
+            f"local NAMES = {{{names}}}",
+            f"local TRANSITIONS = {{{', '.join(following)}}}",
+            f"local S = {_places(layout.STATIC)}",
+            f"local M = {_places(layout.MUTABLE)}",
+            f"local BATCH, MAX_CRASHES, MAX_HISTORY = {BATCH}, {MAX_CRASHES}, {MAX_HISTORY}",
+            f"local MAX_LOG_LINES, MAX_TOKENS, FIRST_ENTRY = {MAX_LOG_LINES}, {MAX_TOKENS}, {FIRST_ENTRY}",
+            f"local SUSPECT_DELAYS, TOMBSTONE = {{{delays}}}, '\\0'",
+        )
+    )
+
+
+def _places(fields: tuple[str, ...]) -> str:
+    return "{" + ", ".join(f"{name} = {place}" for place, name in enumerate(fields, start=1)) + "}"

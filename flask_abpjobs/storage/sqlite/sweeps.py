@@ -1,0 +1,116 @@
+"""Sweeps: each moves a batch of jobs whose time has come."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from ...model import JobState
+from ..base import BATCH
+from . import unique
+from .transitions import SqliteTransitions
+
+_DUE: Final = (
+    "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_due "
+    "WHERE app = ? AND state = 'scheduled' AND due_at <= ? ORDER BY due_at, sequence LIMIT ?"
+)
+_EXPIRED: Final = (
+    "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
+    "WHERE app = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+)
+_LAPSED: Final = (
+    "SELECT 1 FROM abpjobs_unique INDEXED BY abpjobs_unique_lapsing WHERE app = ? AND ended = 1 AND until <= ? LIMIT 1"
+)
+_OLDEST: Final = (
+    "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_by_state "
+    "WHERE app = ? AND state = ? AND state <> 'processing' ORDER BY state_at, sequence LIMIT ?"
+)
+
+
+class SqliteSweeps(SqliteTransitions):
+    """The verbs that a server calls again and again."""
+
+    def promote(self) -> int:
+        with self.reading() as cursor:
+            if not cursor.execute(_DUE, (self.name, self.now(), 1)).fetchall():
+                return 0
+        with self.writing() as cursor:
+            now = self.now()
+            found = cursor.execute(_DUE, (self.name, now, BATCH)).fetchall()
+            for row in found:
+                data = {"queue": row["queue"]}
+                position = row["due_at"]
+                self._move(cursor, row, JobState.ENQUEUED, now, "Due", data, due_at=None, position=position)
+        self._watch.notify()
+        return len(found)
+
+    def start_children(self) -> int:
+        marked = "SELECT 1 FROM abpjobs_continuing WHERE app = ? LIMIT 1"
+        with self.reading() as cursor:
+            if cursor.execute(marked, (self.name,)).fetchone() is None:
+                return 0
+        with self.writing() as cursor:
+            moved = self._continue(cursor, self.now())
+        self._watch.notify()
+        return moved
+
+    def prune(self) -> int:
+        with self.reading() as cursor:
+            now = self.now()
+            has_lapsed = cursor.execute(_LAPSED, (self.name, now)).fetchone() is not None
+            if not (has_lapsed or self._removable(cursor, now, 1)):
+                return 0
+        with self.writing() as cursor:
+            now = self.now()
+            unique.forget_lapsed(cursor, self.name, now, BATCH)
+            moved = 0
+            for row in self._removable(cursor, now, BATCH):
+                moved += self._remove(cursor, row, now, BATCH - moved)
+                if moved >= BATCH:
+                    break
+        self._watch.notify()
+        return moved
+
+    def _removable(self, cursor: sqlite3.Cursor, now: float, limit: int) -> list[sqlite3.Row]:
+        """Return the first jobs that are kept no longer: by time, and by number."""
+        found = cursor.execute(_EXPIRED, (self.name, now, limit)).fetchall()
+        known = {row["sequence"] for row in found}
+        for state in (JobState.SUCCEEDED, JobState.DELETED, JobState.FAILED):
+            most = self._retention.most(state)
+            if most is None or len(found) >= limit:
+                continue
+            number = "SELECT coalesce(sum(number), 0) FROM abpjobs_count WHERE app = ? AND what = ?"
+            (kept,) = cursor.execute(number, (self.name, state.value)).fetchone()
+            if kept > most:
+                oldest = cursor.execute(_OLDEST, (self.name, state.value, min(kept - most, limit))).fetchall()
+                found += [row for row in oldest if row["sequence"] not in known]
+        return found[:limit]
+
+    def _remove(self, cursor: sqlite3.Cursor, row: sqlite3.Row, now: float, limit: int) -> int:
+        """Remove a job, once no other awaits it, and return how many jobs that was in all."""
+        marked = "SELECT 1 FROM abpjobs_continuing WHERE job = ?"
+        if cursor.execute(marked, (row["sequence"],)).fetchone() is not None:
+            moved = self._continue(cursor, now, [row["sequence"]])
+        else:
+            moved = self._abandon(cursor, row, now, limit)
+        if self._children(cursor, row["id"], 1):
+            return moved  # the next sweep goes on
+        cursor.execute("DELETE FROM abpjobs_job WHERE sequence = ?", (row["sequence"],))
+        return moved + 1
+
+    def _forget_removed(self, cursor: sqlite3.Cursor) -> None:
+        """Let nothing point at jobs that were removed by a flush."""
+        now = self.now()
+        orphans = cursor.execute(
+            "SELECT * FROM abpjobs_job AS job WHERE app = ? AND state = 'awaiting' AND parent_id IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM abpjobs_job WHERE app = job.app AND id = job.parent_id)",
+            (self.name,),
+        ).fetchall()
+        for row in orphans:
+            why = f"Job {row['parent_id']} was removed before it succeeded"
+            self._move(cursor, row, JobState.DELETED, now, why, {})
+        cursor.execute(
+            "DELETE FROM abpjobs_unique WHERE app = ? AND ended = 0 "
+            "AND NOT EXISTS (SELECT 1 FROM abpjobs_job WHERE app = abpjobs_unique.app AND id = abpjobs_unique.job)",
+            (self.name,),
+        )

@@ -1,0 +1,49 @@
+"""Unique keys: which job holds one, and until when."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ...model import JobRecord
+from . import rows
+
+
+def holder(cursor: sqlite3.Cursor, app: str, key: str, now: float) -> str | None:
+    """Return the id of the job that holds a key; a key that has lapsed is free."""
+    row = cursor.execute(
+        "SELECT job FROM abpjobs_unique WHERE app = ? AND key = ? AND (ended = 0 OR until > ?)", (app, key, now)
+    ).fetchone()
+    return None if row is None else str(row["job"])
+
+
+def take(cursor: sqlite3.Cursor, app: str, record: JobRecord) -> None:
+    """Give a key that is free to its job."""
+    until = None if record.unique_for is None else record.created_at.timestamp() + record.unique_for
+    cursor.execute(
+        "INSERT OR REPLACE INTO abpjobs_unique VALUES (?, ?, ?, ?, 0)", (app, record.unique_key, record.id, until)
+    )
+
+
+def take_again(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row, now: float) -> None:
+    """Give a job that is requeued its key, unless another holds it."""
+    if row["unique_key"] is not None and holder(cursor, app, row["unique_key"], now) in (None, row["id"]):
+        take(cursor, app, rows.record_of(row))
+
+
+def free(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row, now: float) -> None:
+    """Take the key from a job that has ended; a key that was given for a time stays taken so long."""
+    mine = (app, row["unique_key"], row["id"])
+    cursor.execute("UPDATE abpjobs_unique SET ended = 1 WHERE app = ? AND key = ? AND job = ?", mine)
+    cursor.execute(
+        "DELETE FROM abpjobs_unique WHERE app = ? AND key = ? AND job = ? AND (until IS NULL OR until <= ?)",
+        (*mine, now),
+    )
+
+
+def forget_lapsed(cursor: sqlite3.Cursor, app: str, now: float, limit: int) -> None:
+    """Remove keys that were held by time alone, and are no more."""
+    cursor.execute(
+        "DELETE FROM abpjobs_unique WHERE (app, key) IN (SELECT app, key FROM abpjobs_unique "
+        "INDEXED BY abpjobs_unique_lapsing WHERE app = ? AND ended = 1 AND until <= ? LIMIT ?)",
+        (app, now, limit),
+    )
