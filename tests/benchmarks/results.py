@@ -1,0 +1,86 @@
+"""What was measured: samples in rounds, and the tables that are made of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .contenders import BASELINES, ENTRIES, entry_of
+
+NEVER = float("nan")
+
+
+class Measurement(NamedTuple):
+    """A heading, and what is in the table below it."""
+
+    title: str
+    unit: str
+    digits: int = 0
+
+    def written(self, value: float) -> str:
+        return f"{value:,.{self.digits}f}"
+
+
+class Table(NamedTuple):
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def as_text(self) -> str:
+        """Return the table for a terminal."""
+        columns = list(zip(self.heads, *self.rows, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        lines = [self.title, "=" * len(self.title)]
+        for row in (self.heads, *self.rows):
+            first, *others = (
+                cell.ljust(width) if not n else cell.rjust(width) for n, (cell, width) in _numbered(row, widths)
+            )
+            lines.append("   ".join((first, *others)).rstrip())
+        return "\n".join(lines)
+
+    def as_rst(self) -> str:
+        """Return the table for the documentation."""
+        lines = [f".. list-table:: {self.title}", "    :header-rows: 1", ""]
+        for row in (self.heads, *self.rows):
+            lines += [f"    {'* -' if not n else '  -'} {cell}" for n, cell in enumerate(row)]
+        return "\n".join(lines)
+
+
+def _numbered(row: Sequence[str], widths: Sequence[int]) -> Iterable[tuple[int, tuple[str, int]]]:
+    return enumerate(zip(row, widths, strict=True))
+
+
+class Results:
+    """Samples of each measurement and contender. The samples of one round were taken close to one another."""
+
+    def __init__(self) -> None:
+        self._samples: dict[Measurement, dict[str, dict[int, float]]] = {}
+
+    def note(self, measurement: Measurement, key: str, round_number: int, value: float) -> None:
+        self._samples.setdefault(measurement, {}).setdefault(key, {})[round_number] = value
+
+    def tables(self) -> list[Table]:
+        """Return one table for each measurement, contenders in their order."""
+        return [self._table(measurement, found) for measurement, found in self._samples.items()]
+
+    def _table(self, measurement: Measurement, found: dict[str, dict[int, float]]) -> Table:
+        order = [entry.key for entry in ENTRIES if entry.key in found]
+        rows = []
+        for key in order:
+            values = list(found[key].values())
+            middle, low, high = (measurement.written(pick(values)) for pick in (statistics.median, min, max))
+            rows.append((entry_of(key).title, middle, f"{low} .. {high}", self._ratio(found, key)))
+        return Table(f"{measurement.title}, {measurement.unit}", ("", "median", "min .. max", "to stock Huey"), rows)
+
+    def _ratio(self, found: dict[str, dict[int, float]], key: str) -> str:
+        """Return the median of the ratios to stock Huey on the same kind of storage, each of one round."""
+        base = found.get(BASELINES[entry_of(key).storage], {})
+        ratios = [value / base[number] for number, value in found[key].items() if base.get(number)]
+        return f"{statistics.median(ratios):.2f}" if ratios else ""
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least ``share`` of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
