@@ -13,8 +13,8 @@ from .scene import scene
 from .worker import Worker
 
 STARTS_WITHIN = 30.0
-LEAD = 2.0
-"""Seconds from the last scheduled job to the moment at which all come due."""
+LEAD = 3.0
+"""Seconds from now on to the moment at which all come due, and one more for each 2,000 jobs."""
 
 
 def come_due(entries: list[Entry], server: RedisServer, count: int, seconds: float) -> Table:
@@ -30,8 +30,8 @@ def come_due(entries: list[Entry], server: RedisServer, count: int, seconds: flo
             with Worker(entry.key, Kind.ONE, place) as worker:
                 stamps.wait_for(count, STARTS_WITHIN)
                 quiet = list(_pings(server, 1.0, lambda: False))
-                # scheduling takes a while: the jobs are told a time that comes after it
-                due = datetime.now(UTC) + timedelta(seconds=LEAD + count / 2000)
+                # Scheduling takes a while: the jobs are told a time that comes after it. Huey keeps whole seconds.
+                due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=int(LEAD + count / 2000))
                 contender.put_due(range(count), due)
                 time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds() - 0.1))
                 began = stamps.done()

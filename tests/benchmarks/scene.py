@@ -15,6 +15,8 @@ from .stamps import Stamps
 
 
 class Scene(NamedTuple):
+    """A contender, where it keeps its jobs, and when they began."""
+
     entry: Entry
     contender: Contender
     place: Place
