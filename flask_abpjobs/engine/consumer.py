@@ -174,11 +174,13 @@ class JobConsumer(Consumer):  # type: ignore[misc]
         """Replace dead workers, and take back what they were running."""
         if self.stop_flag.is_set():
             return True  # they have not died: they were told to end
-        for worker, process in self.worker_threads:
-            if not self.environment.is_alive(process):
-                self._lost_workers.append(worker.name)
+        before = self.worker_threads
+        is_well = bool(super().check_worker_health())
+        # Those that were replaced, and no others: one may die while this looks, of a job that has just gone back
+        present = {worker.name for worker, _ in self.worker_threads}
+        self._lost_workers += [worker.name for worker, _ in before if worker.name not in present]
         self._take_back_lost()
-        return bool(super().check_worker_health())
+        return is_well
 
     def _create_worker(self) -> JobWorker:
         worker: JobWorker = super()._create_worker()

@@ -105,7 +105,7 @@ def _index_entries(job_id: str, job: _Job) -> Iterator[tuple[str, str]]:
         yield f"tenant:{state.value}:{tenant}", job_id
     if state is JobState.ENQUEUED:
         place = f"{int(mutable['position'] * 1000000 + 0.5):016d}{job_id}"
-        parked = f"parked:{len(queue.encode())}:{queue}:{static['concurrency_key']}"
+        parked = f"parked:{len(queue.encode())}:{queue}:{static['max_concurrent']}:{static['concurrency_key']}"
         yield parked if mutable["parked"] else f"ready:{queue}", place
     elif state is JobState.SCHEDULED:
         yield "due", job_id

@@ -63,12 +63,13 @@ MUTABLE: Final = (
     "error_message",
     "progress",
     "begin_before",
+    "first_due_at",
     "parked",
+    "call",
 )
 DETAIL: Final = (
     "enqueued_by",
     "correlation_id",
-    "first_due_at",
     "retry",
     "arguments",
     "timeout",
@@ -93,7 +94,7 @@ ENTRY: Final = {
 
 _LONG: Final = {short: long for long, short in ENTRY.items()}
 _SECONDS: Final = ("succeeded", "deleted", "failed")
-_TIMES: Final = frozenset({"state_at", "due_at", "started_at", "begin_before"})
+_TIMES: Final = frozenset({"state_at", "due_at", "started_at", "begin_before", "first_due_at"})
 _decode: Final = msgspec.msgpack.Decoder().decode
 _decode_progress: Final = msgspec.json.Decoder(JobProgress).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -135,6 +136,8 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
         record.error_message,
         progress_text(record.progress),
         seconds_of(record.begin_before),
+        seconds_of(record.first_due_at),
+        None,
         None,
     ]
     data: dict[str, Any] = {ENTRY["queue"]: record.queue}
@@ -162,7 +165,7 @@ def record_of(job_id: str, elements: Sequence[bytes], retention: Retention) -> J
     values: dict[str, Any] = dict(zip(STATIC, _decode(elements[0]), strict=False))
     for name, value in zip(MUTABLE, _decode(elements[1]), strict=True):
         values[name] = None if value is False else datetime.fromtimestamp(value, UTC) if name in _TIMES else value
-    del values["position"], values["parked"]
+    del values["position"], values["parked"], values["call"]
     state, at = STATES[values["state"] - 1], values["state_at"].timestamp()
     values["state"] = state
     values["created_at"] = datetime.fromtimestamp(values["created_at"], UTC)
@@ -295,7 +298,6 @@ def _detail_of(record: JobRecord) -> bytes:
     values: list[Any] = [
         record.enqueued_by,
         record.correlation_id,
-        seconds_of(record.first_due_at),
         record.retry,
         record.arguments or None,
         record.timeout,
@@ -309,8 +311,6 @@ def _detail_of(record: JobRecord) -> bytes:
 
 def _detail_values(element: bytes) -> dict[str, Any]:
     values: dict[str, Any] = dict(zip(DETAIL, _decode(element), strict=False)) if element else {}
-    if values.get("first_due_at") is not None:
-        values["first_due_at"] = time_of(values["first_due_at"])
     values["arguments"] = _arguments_of(values.get("arguments") or ())
     return values
 

@@ -16,20 +16,31 @@ FIRST_ENTRY: Final = 5
 """Index of the first history entry in a job's list."""
 
 _LIBRARIES: Final = {
-    "claim": ("claiming",),
-    "finish": ("claiming",),
-    "find": ("merging",),
-    "flush": ("merging",),
-    "prune": ("merging",),
-    "purge": ("merging",),
+    "act": ("jobs", "moving"),
+    "add": ("jobs", "moving", "adding"),
+    "claim": ("jobs", "moving", "claiming"),
+    "find": ("jobs", "merging"),
+    "finish": ("jobs", "moving", "adding", "holding", "claiming"),
+    "flush": ("jobs", "moving", "removing", "merging"),
+    "promote": ("jobs", "moving"),
+    "prune": ("jobs", "moving", "removing", "merging"),
+    "purge": ("jobs", "moving", "merging"),
+    "put_recurring": ("jobs", "moving", "adding"),
+    "recover": ("jobs", "moving", "holding"),
+    "release": ("jobs", "moving", "holding"),
+    "report": ("jobs", "moving", "holding"),
+    "resume": ("jobs",),
+    "retire": ("jobs", "moving", "holding"),
+    "start_children": ("jobs", "moving"),
 }
+"""The files that stand above a verb's own, below ``base``; the others need none."""
 
 
 class Script:
     """One verb's script. Servers know it by its digest and are sent the text when they do not."""
 
     def __init__(self, verb: str) -> None:
-        parts = [_read(name) for name in ("common", *_LIBRARIES.get(verb, ()), verb)]
+        parts = [_read(name) for name in ("base", *_LIBRARIES.get(verb, ()), verb)]
         self.verb = verb
         self.text = "\n".join((_constants(), *parts)).encode()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import weakref
 from collections.abc import Collection, Sequence
@@ -28,7 +29,7 @@ from ...model import (
 )
 from ..base import BATCH
 from . import layout
-from .connection import is_cut
+from .connection import Argument, is_cut
 from .questions import RedisQuestions
 from .scope import scope_of
 from .wakeup import Wakeup
@@ -70,12 +71,12 @@ class RedisJobStorage(RedisQuestions):
 
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:
-            raise ValueError(f"{len(records)} jobs are more than the {BATCH} that one step adds")
+            raise ValueError(f"{len(records)} jobs are too many for one step: add up to {BATCH} at once.")
         return _kept(self._wire.call_again("add", *layout.elements_of_all(records)))
 
     def claim(self, claim: Claim) -> JobRecord | None:
         self._note(claim)
-        return self._claimed(self._wire.call("claim", claim.server_id, claim.worker, *claim.queues))
+        return self._claimed(self._call_once("claim", claim, claim.server_id, claim.worker, *claim.queues))
 
     def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
         if claim is not None:
@@ -103,7 +104,7 @@ class RedisJobStorage(RedisQuestions):
         arguments += layout.elements_of_all(outcome.children)
         for key, value in outcome.put.items():
             arguments += (key, value)
-        answer = self._wire.call("finish", *arguments, *outcome.remove)
+        answer = self._call_once("finish", claim, *arguments, *outcome.remove)
         if isinstance(answer, list) and answer[0] == b"missing":
             raise JobNotFoundError(answer[1].decode())
         return self._claimed(_unless_lost(answer, lease, "finish"))
@@ -168,7 +169,7 @@ class RedisJobStorage(RedisQuestions):
 
     def put_recurring(self, record: RecurringRecord, jobs: Sequence[JobRecord] = ()) -> bool:
         if len(jobs) > BATCH:
-            raise ValueError(f"{len(jobs)} jobs are more than the {BATCH} that one step adds")
+            raise ValueError(f"{len(jobs)} jobs are too many for one step: add up to {BATCH} at once.")
         stored = msgspec.structs.replace(record, version=record.version + 1)
         next_at: float | str = "" if record.next_at is None or record.is_paused else record.next_at.timestamp()
         elements = layout.elements_of_all(jobs)
@@ -247,6 +248,28 @@ class RedisJobStorage(RedisQuestions):
 
     def _claimed(self, answer: list[bytes] | None) -> JobRecord | None:
         return self._record(answer[1].decode(), answer[2:]) if answer else None
+
+    def _call_once(self, verb: str, claim: Claim | None, *arguments: Argument) -> Any:
+        """Run a script that claims or finishes, and is done once however often it must be called.
+
+        Each call has a number, which is kept with the jobs it changes. When the answer is lost, the call comes again
+        under its number: now, if the connection was cut; else, and at the latest, with this thread's next one.
+
+        :param claim: what it asks for besides; only then is a job that an earlier call claimed given out.
+        """
+        number: str | None = getattr(self._local, "unanswered", None)
+        is_new = number is None
+        number = number or secrets.token_urlsafe(6)
+        self._local.unanswered = number
+        try:
+            answer = self._wire.call(verb, number, "" if is_new else "again", *arguments)
+        except StorageError as error:
+            if not is_cut(error):
+                raise
+            answer = self._wire.call(verb, number, "again", *arguments)
+        if is_new or claim is not None:
+            self._local.unanswered = None
+        return answer
 
     def _note(self, claim: Claim) -> None:
         self._local.mark, self._local.queues = self._wakeup.mark(), claim.queues

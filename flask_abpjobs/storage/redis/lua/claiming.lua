@@ -17,8 +17,7 @@ local function utc(seconds)
   return string.format('%04d-%02d-%02d %02d:%02d:%02d UTC', year, month, day, hour, minute, rest % 60)
 end
 
-local function claim(server, worker, queues, now)
-  -- Returns the job's id and elements, or false
+local function first_ready(server, worker, queues, now, number)
   if not call('ZSCORE', P .. 'heartbeats', server) then return false end
   local aside = 0
   for _, queue in ipairs(queues) do
@@ -29,7 +28,7 @@ local function claim(server, worker, queues, now)
         call('UNLINK', P .. 'wake:' .. queue) -- nothing is ready, so a token would wake for nothing
         break
       end
-      if aside >= BATCH then
+      if aside > BATCH then
         wake(queue)
         return false
       end
@@ -42,7 +41,7 @@ local function claim(server, worker, queues, now)
         call('ZREM', ready, place) -- a place without a job; check() tells of it, workers go on
       elseif m[M.begin_before] and m[M.begin_before] <= now then
         local reason = 'Expired: no worker began it by ' .. utc(m[M.begin_before])
-        move(job, DELETED, now, reason, false, {[M.due_at] = false})
+        move(job, DELETED, now, reason, false, {})
       elseif key and running >= s[S.max_concurrent] then
         park(job, running)
       else
@@ -55,10 +54,27 @@ local function claim(server, worker, queues, now)
           [M.started_at] = now,
           [M.latency] = latency,
           [M.progress] = false,
+          [M.call] = number,
         })
         return elements(job)
       end
     end
   end
   return false
+end
+
+local function claim(server, worker, queues, now, number, is_again)
+  -- Returns the job's elements, or false. A call that comes again, since its answer was lost, is given the job that it
+  -- has claimed already. What awaited a job that is set aside for ever goes on after that.
+  if is_again then
+    for _, job in ipairs(held_by(server)) do
+      if job.m[M.call] == number then return elements(job) end
+    end
+  end
+  later = {}
+  local claimed = first_ready(server, worker, queues, now, number)
+  local ended = later
+  later = nil
+  for _, id in ipairs(ended) do settle(id, DELETED, now, now) end
+  return claimed
 end

@@ -9,6 +9,6 @@ local found = merge(sources, false, nil, nil, BATCH)
 for _, each in ipairs(found) do
   local job = load(each.id)
   moved = moved + 1
-  if job then move(job, DELETED, now, ARGV[2], by, {[M.due_at] = false}) else call('ZREM', each.key, each.id) end
+  if job then move(job, DELETED, now, ARGV[2], by, {}) else call('ZREM', each.key, each.id) end
 end
 return moved

@@ -16,7 +16,8 @@ for _, job in ipairs(held_by(server)) do
       data.q = s[S.queue]
       move(job, ENQUEUED, now, why .. '; the job goes back', data, changes)
     elseif crashes < MAX_CRASHES then
-      data.u = now + SUSPECT_DELAYS[(recovered - 1) % #SUSPECT_DELAYS + 1]
+      -- In turn, also over calls: of worker processes that die together each is recovered by a call of its own
+      data.u = now + SUSPECT_DELAYS[call('INCR', P .. 'suspects') % #SUSPECT_DELAYS + 1]
       changes[M.due_at] = data.u
       move(job, SCHEDULED, now, why .. '; the job has a last chance, apart from its neighbours', data, changes)
     else

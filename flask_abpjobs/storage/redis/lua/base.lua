@@ -1,0 +1,13 @@
+-- What all verbs share. Above this stand the constants that scripts.py writes: the states' numbers (SCHEDULED ...),
+-- NAMES, TRANSITIONS, the places of fields (S of element 0, M of element 1), BATCH and the other bounds.
+--
+-- A script that fails keeps what it has written. So every step checks first and writes last, and what it writes first
+-- is refused when memory is full; once a script has written, the server lets it go on.
+
+local P = KEYS[1]
+local call = redis.call
+
+local function clock()
+  local time = call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
