@@ -353,7 +353,7 @@ class TestCheck:
         desk.enqueue(1)
         connection = sqlite3.connect(desk.folder / "abpjobs.db")
         with connection:
-            connection.execute("UPDATE abpjobs_count SET number = 5 WHERE what = 'enqueued'")
+            connection.execute("UPDATE abpjobs_shelf SET number = 5 WHERE state = 'enqueued'")
         connection.close()
         desk.start()  # so that somebody listens
         with desk.flask.app_context():
@@ -361,7 +361,7 @@ class TestCheck:
         code, output, _ = desk.run("check")
         assert code == 1
         (wrong,) = output.splitlines()[1:]
-        assert wrong == "Wrong: The counter says 4 enqueued jobs in queue 'default' of tenant none, a scan finds 0."
+        assert wrong == "Wrong: The counter says 4 enqueued jobs 'good' in queue 'default', a scan finds 0."
 
 
 class TestWorkerRefuses:

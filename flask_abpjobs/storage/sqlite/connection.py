@@ -7,13 +7,15 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from huey.storage import SqliteStorage
 
 from ...errors import StorageError
 from .readers import ReaderPool
+from .writes import Write
 
 try:
     import fcntl
@@ -22,6 +24,9 @@ except ImportError:  # pragma: no cover - Windows: SQLite's own lock, which is n
 
 BUSY_TIMEOUT: Final = 30.0
 """Seconds to wait for a program that locks the file without our turn-taking."""
+MAX_TOGETHER: Final = 50
+"""The most operations of waiting threads that one transaction carries."""
+Result = TypeVar("Result")
 _open_storages: weakref.WeakSet[SharedSqlite] = weakref.WeakSet()
 
 
@@ -35,6 +40,7 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     def __init__(self, name: str, filename: str) -> None:
         self.is_memory = filename == ":memory:"
         self._turn_file: int | None = None
+        self._waiting: deque[Write] = deque()
         self._readers = ReaderPool(self._create_connection)
         super().__init__(name, filename, timeout=BUSY_TIMEOUT, create_tables=False)
         _open_storages.add(self)
@@ -56,19 +62,97 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Cursor]:
         """One write transaction: committed whole, or rolled back whatever is raised inside or by the commit."""
-        with self._translated(), self.lock, self._turn():
-            connection = self.conn
-            cursor = connection.cursor()
+        with self._translated(), self.lock:
+            self._take_turn()
             try:
-                cursor.execute("BEGIN IMMEDIATE")
-                yield cursor
-                cursor.execute("COMMIT")
-            except BaseException:
+                connection = self.conn
+                try:
+                    with contextlib.closing(connection.cursor()) as cursor:
+                        cursor.execute("BEGIN IMMEDIATE")
+                        yield cursor
+                        self._settle(cursor)
+                        cursor.execute("COMMIT")
+                except BaseException:
+                    self._roll_back(connection)
+                    raise
+            finally:
+                self._give_turn()
+
+    def write(self, operation: Callable[[sqlite3.Cursor], Result]) -> Result:
+        """Do an operation in a write transaction, together with those of other threads that wait at this moment.
+
+        One thread does the operations of all and commits once; nobody's call returns before that commit. The operation
+        may be tried twice, and so changes nothing but the database.
+
+        :raises StorageError: of the operation or of its commit; nothing of it was written.
+        """
+        write = Write(operation)
+        self._waiting.append(write)
+        try:
+            with self.lock:
+                while not write.is_done:
+                    self._write_waiting()
+        except BaseException:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(write)
+            raise
+        if write.error is not None:
+            with self._translated():
+                raise write.error
+        result: Result = write.result
+        return result
+
+    def _write_waiting(self) -> None:
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_TOGETHER))]
+        try:
+            self._take_turn()
+            try:
+                if not self._commit(group):
+                    for write in group:  # one must not fail because of another
+                        self._commit([write])
+            finally:
+                self._give_turn()
+        except Exception as error:
+            for write in group:
+                if not write.is_done:
+                    write.end(error=error)
+        except BaseException:
+            # this thread is told to stop: the others do theirs themselves
+            self._waiting.extendleft(write for write in reversed(group) if not write.is_done)
+            raise
+
+    def _commit(self, group: Sequence[Write]) -> bool:
+        """Write a group in one transaction, and return whether all of it has an end, good or bad."""
+        connection = self.conn
+        results, has_begun = None, False
+        try:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            has_begun = True
+            results = [write.operation(cursor) for write in group]
+            self._settle(cursor)
+            cursor.execute("COMMIT")
+        except Exception as error:
+            self._roll_back(connection)
+            if has_begun and len(group) > 1:
+                return False
+            for write in group:
+                write.end(error=error)
+            return True
+        except BaseException:
+            if results is None or connection.in_transaction:
                 self._roll_back(connection)
                 raise
-            finally:
-                with contextlib.suppress(sqlite3.Error):
-                    cursor.close()
+            _end_all(group, results)  # told to stop between the commit and this line
+            raise
+        _end_all(group, results)
+        return True
+
+    def _settle(self, cursor: sqlite3.Cursor) -> None:
+        """Write what a transaction has put off until its end."""
+
+    def _forget(self) -> None:
+        """Drop what a transaction that is rolled back has put off."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Cursor]:
@@ -98,20 +182,19 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _take_turn(self) -> None:
         if self.is_memory or fcntl is None:
-            yield
             return
         if self._turn_file is None:
             self._turn_file = os.open(f"{self.filename}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
         fcntl.flock(self._turn_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
+
+    def _give_turn(self) -> None:
+        if self._turn_file is not None and fcntl is not None:
             fcntl.flock(self._turn_file, fcntl.LOCK_UN)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
+        self._forget()
         try:
             if connection.in_transaction:
                 connection.rollback()
@@ -147,6 +230,8 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
 
     def _after_fork_in_child(self) -> None:
         self.lock = threading.Lock()
+        self._waiting.clear()  # of threads that are not in this process
+        self._forget()
         self._readers = ReaderPool(self._create_connection)
         if self._turn_file is not None:
             os.close(self._turn_file)  # a lock taken through it would be the parent's lock
@@ -178,6 +263,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_forking.before, after_in_parent=_forking.after_in_parent, after_in_child=_forking.after_in_child
     )
+
+
+def _end_all(group: Sequence[Write], results: Sequence[object]) -> None:
+    for write, result in zip(group, results, strict=True):
+        write.end(result)
 
 
 def _explain(error: Exception, path: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 
 
 def inconsistencies(cursor: sqlite3.Cursor, app: str) -> list[str]:
     """Return each inconsistency in words; an empty list is a sound storage."""
     return [
         *_damage(cursor),
-        *_wrong_counts(cursor, app),
-        *_lost_totals(cursor, app),
+        *_wrong_shelves(cursor, app),
+        *_wrong_tenants(cursor, app),
         *_wrong_records(cursor, app),
         *_wrong_limits(cursor, app),
         *_wrong_awaiting(cursor, app),
@@ -22,39 +23,63 @@ def _damage(cursor: sqlite3.Cursor) -> list[str]:
     return [f"SQLite: {row[0]}" for row in cursor.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
 
 
-def _wrong_counts(cursor: sqlite3.Cursor, app: str) -> list[str]:
-    actual = cursor.execute(
-        "SELECT coalesce(tenant_id, '') AS tenant, queue, state AS what, count(*) AS number FROM abpjobs_job "
-        "WHERE app = :app GROUP BY 1, 2, 3 UNION ALL "
-        "SELECT coalesce(tenant_id, ''), queue, 'retrying', count(*) FROM abpjobs_job "
-        "WHERE app = :app AND state = 'scheduled' AND failures > 0 GROUP BY 1, 2",
-        {"app": app},
-    ).fetchall()
+_SHELVED = (
+    "SELECT job.shelf, job.state, count(*) AS number, sum(job.state = 'scheduled' AND job.failures > 0) AS retrying, "
+    "sum(shelf.id IS NULL OR (shelf.app, shelf.state, shelf.queue, shelf.name, shelf.is_tenanted) "
+    "<> (job.app, job.state, job.queue, job.name, job.tenant_id IS NOT NULL)) AS strange "
+    "FROM abpjobs_job AS job LEFT JOIN abpjobs_shelf AS shelf ON shelf.id = job.shelf WHERE job.app = ? GROUP BY 1, 2"
+)
+_OF_TENANTS = (
+    "SELECT tenant_id AS tenant, queue, state AS what, count(*) AS number FROM abpjobs_job "
+    "WHERE app = :app AND tenant_id IS NOT NULL GROUP BY 1, 2, 3 UNION ALL "
+    "SELECT tenant_id, queue, 'retrying', count(*) FROM abpjobs_job "
+    "WHERE app = :app AND tenant_id IS NOT NULL AND state = 'scheduled' AND failures > 0 GROUP BY 1, 2"
+)
+
+
+def _wrong_shelves(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    found = []
+    scanned: Counter[tuple[int, str]] = Counter()
+    for row in cursor.execute(_SHELVED, (app,)).fetchall():
+        scanned[row["shelf"], "number"] += row["number"]
+        scanned[row["shelf"], "retrying"] += row["retrying"]
+        if row["strange"]:
+            found.append(f"{row['strange']} {row['state']} jobs lie on shelf {row['shelf']}, which is not theirs.")
+    shelves = cursor.execute("SELECT * FROM abpjobs_shelf WHERE app = ?", (app,)).fetchall()
+    for shelf in shelves:
+        for what in ("number", "retrying"):
+            number = scanned[shelf["id"], what]
+            if shelf[what] != number:
+                kind = shelf["state"] if what == "number" else what
+                found.append(
+                    f"The counter says {shelf[what]} {kind} jobs {shelf['name']!r} in queue {shelf['queue']!r}, "
+                    f"a scan finds {number}."
+                )
+    created, expired = (sum(shelf[what] for shelf in shelves) for what in ("created", "expired"))
+    present = sum(number for (_, what), number in scanned.items() if what == "number")
+    if created != present + expired:
+        found.append(f"{created} jobs were created, but {present} are present and {expired} expired.")
+    return found
+
+
+def _wrong_tenants(cursor: sqlite3.Cursor, app: str) -> list[str]:
+    actual = cursor.execute(_OF_TENANTS, {"app": app}).fetchall()
     kept = cursor.execute(
-        "SELECT tenant, queue, what, number FROM abpjobs_count WHERE app = ? AND number <> 0 "
-        "AND what NOT IN ('created', 'expired', 'recovered', 'refused')",
-        (app,),
+        "SELECT * FROM abpjobs_count WHERE app = ? AND tenant <> '' AND number <> 0", (app,)
     ).fetchall()
     scanned = {(row["tenant"], row["queue"], row["what"]): row["number"] for row in actual}
     counted = {(row["tenant"], row["queue"], row["what"]): row["number"] for row in kept}
-    return [
-        f"The counter says {counted.get(key, 0)} {key[2]} jobs in queue {key[1]!r} of tenant {key[0] or 'none'}, "
+    found = [
+        f"The counter says {counted.get(key, 0)} {key[2]} jobs in queue {key[1]!r} of tenant {key[0]}, "
         f"a scan finds {scanned.get(key, 0)}."
         for key in sorted(scanned.keys() | counted.keys())
-        if scanned.get(key, 0) != counted.get(key, 0)
+        if key[2] not in ("created", "expired", "recovered") and scanned.get(key, 0) != counted.get(key, 0)
     ]
-
-
-def _lost_totals(cursor: sqlite3.Cursor, app: str) -> list[str]:
-    (created, expired) = cursor.execute(
-        "SELECT coalesce(sum(number) FILTER (WHERE what = 'created'), 0), "
-        "coalesce(sum(number) FILTER (WHERE what = 'expired'), 0) FROM abpjobs_count WHERE app = ?",
-        (app,),
-    ).fetchone()
-    (present,) = cursor.execute("SELECT count(*) FROM abpjobs_job WHERE app = ?", (app,)).fetchone()
-    if created == present + expired:
-        return []
-    return [f"{created} jobs were created, but {present} are present and {expired} expired."]
+    balance: Counter[str] = Counter()
+    for (tenant, _, what), number in counted.items():
+        balance[tenant] += {"created": -number, "expired": number, "recovered": 0, "retrying": 0}.get(what, number)
+    found += [f"{off} jobs of tenant {tenant} were not created." for tenant, off in balance.items() if off]
+    return found
 
 
 def _wrong_records(cursor: sqlite3.Cursor, app: str) -> list[str]:
@@ -70,8 +95,7 @@ def _wrong_records(cursor: sqlite3.Cursor, app: str) -> list[str]:
     ):
         found.append(f"Job {job_id} is scheduled without a time.")
     for (job_id,) in cursor.execute(
-        "SELECT job.id FROM abpjobs_job AS job LEFT JOIN abpjobs_entry AS entry "
-        "ON entry.job = job.sequence AND entry.sequence = job.entries "
+        "SELECT job.id FROM abpjobs_job AS job LEFT JOIN abpjobs_entry AS entry ON entry.number = job.entry "
         "WHERE job.app = ? AND (entry.state IS NULL OR entry.state <> job.state)",
         (app,),
     ):

@@ -11,6 +11,7 @@ from ...model import JobRecord, JobState, ParentEnd
 from ..base import BATCH
 from . import rows, unique
 from .moves import SqliteMoves
+from .shelves import CREATED, NUMBER
 
 _WORDS: Final = {JobState.SUCCEEDED: "succeeded", JobState.DELETED: "was deleted"}
 _WISHES: Final = {ParentEnd.SUCCEEDED: "success", ParentEnd.DELETED: "deletion", ParentEnd.FINISHED: "end"}
@@ -31,21 +32,24 @@ class SqliteContinuations(SqliteMoves):
             holder = unique.holder(cursor, self.name, record.unique_key, self.now())
             if holder is not None:
                 return holder
-            unique.take(cursor, self.name, record)
-        columns = rows.columns_of(record)
-        columns |= {"app": self.name, "position": columns["state_at"], "entries": 1}
-        names = ", ".join(columns)
-        marks = ", ".join("?" * len(columns))
-        cursor.execute(f"INSERT OR IGNORE INTO abpjobs_job ({names}) VALUES ({marks})", tuple(columns.values()))
-        if cursor.rowcount == 0:
+            until = None if record.unique_for is None else record.created_at.timestamp() + record.unique_for
+            unique.take(cursor, self.name, record.unique_key, record.id, until)
+        state, state_at = str(record.state), record.state_at.timestamp()
+        shelf = self._shelves.find(
+            cursor,
+            state,
+            record.queue,
+            record.name,
+            is_tenanted=record.tenant_id is not None,
+            is_kept=record.retention is not None,
+        )
+        data = {"queue": record.queue, "due_at": rows.seconds_of(record.due_at), "by": record.enqueued_by}
+        entry = self._append_entry(cursor, None, state, state_at, record.reason, data)
+        if cursor.execute(rows.INSERT, rows.values_of(record, self.name, shelf, entry)).rowcount == 0:
+            cursor.execute("DELETE FROM abpjobs_entry WHERE number = ?", (entry,))
             return record.id
-        data: dict[str, Any] = {"queue": record.queue}
-        if record.due_at is not None:
-            data["due_at"] = columns["due_at"]
-        if record.enqueued_by is not None:
-            data["by"] = record.enqueued_by
-        entry = (cursor.lastrowid, 1, columns["state"], columns["state_at"], record.reason, rows.encode(data))
-        cursor.execute("INSERT INTO abpjobs_entry VALUES (?, ?, ?, ?, ?, ?)", entry)
+        for what in (NUMBER, CREATED):
+            self._shelves.count(shelf, what, 1, record.tenant_id, record.queue, state)
         if record.state is JobState.AWAITING and record.parent_id is not None:
             self._follow(cursor, record)
         return None
@@ -65,14 +69,16 @@ class SqliteContinuations(SqliteMoves):
     def _go_on(self, cursor: sqlite3.Cursor, row: sqlite3.Row, end: JobState, ended_at: float, now: float) -> None:
         """Let one awaiting job go on after its parent has come into ``end``."""
         what = f"Job {row['parent_id']} {_WORDS[end]}"
-        wish = ParentEnd(row["parent_on"] or ParentEnd.SUCCEEDED)
+        rare = rows.rare_of(row)
+        wish = rare.parent_on or ParentEnd.SUCCEEDED
         if not wish.is_met_by(end):
             self._move(cursor, row, JobState.DELETED, now, f"{what}; this one awaited its {_WISHES[wish]}", {})
             return
         data: dict[str, Any] = {"queue": row["queue"]}
-        due_at, columns = row["due_at"], {}
-        if row["delay"] is not None:
-            due_at = ended_at + row["delay"]
+        due_at = row["due_at"]
+        columns: dict[str, Any] = {}
+        if rare.delay is not None:
+            due_at = ended_at + rare.delay
             columns["first_due_at"] = due_at
         if due_at is not None and due_at > now:
             data["due_at"] = columns["due_at"] = due_at
@@ -111,7 +117,7 @@ class SqliteContinuations(SqliteMoves):
 
     def _children(self, cursor: sqlite3.Cursor, job_id: str, limit: int) -> list[sqlite3.Row]:
         return cursor.execute(
-            "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_awaiting "
+            f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_awaiting "
             "WHERE app = ? AND parent_id = ? AND state = 'awaiting' ORDER BY sequence LIMIT ?",
             (self.name, job_id, limit),
         ).fetchall()

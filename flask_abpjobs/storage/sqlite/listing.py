@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
 from ...cursors import decode_cursor, encode_cursor, no_cursor
-from ...model import AnyTenant, JobPage, JobQuery, JobState
+from ...model import AnyTenant, JobPage, JobQuery, JobState, Retention
 from . import rows
 
 MAX_LIMIT: Final = 1000
@@ -17,16 +18,21 @@ MAX_LIMIT: Final = 1000
 class Listing:
     """One question for a page.
 
+    The page is merged from sorted sources: the shelves that match, and for what shelves do not tell apart (a tenant,
+    retries, running jobs) an index of its own. A source is read only as far as the page needs it.
+
+    :param retention: of the storage.
     :raises ValueError: the limit or a cursor is not of the right form.
     """
 
-    def __init__(self, app: str, query: JobQuery) -> None:
+    def __init__(self, app: str, query: JobQuery, retention: Retention) -> None:
         if not 1 <= query.limit <= MAX_LIMIT:
             raise ValueError(f"limit is {query.limit}: use 1 to {MAX_LIMIT}")
         if query.after is not None and query.before is not None:
             raise ValueError("give after or before, not both")
         self._app = app
         self._query = query
+        self._retention = retention
         cursor = query.after or query.before
         self._place = None if cursor is None else _place(cursor)
         self._is_backward = query.before is not None
@@ -34,60 +40,81 @@ class Listing:
 
     def page(self, cursor: sqlite3.Cursor) -> JobPage:
         """Return the page."""
-        query = self._query
+        query, connection = self._query, cursor.connection
         states = [query.state] if query.state is not None else list(JobState)
-        found = heapq.merge(
-            *(self._rows(cursor, state) for state in states),
-            key=lambda row: (row["state_at"], row["sequence"]),
-            reverse=self._is_descending,
-        )
-        some = list(islice(found, query.limit + 1))
-        has_more = len(some) > query.limit
-        some = some[: query.limit]
+        sources = [source for state in states for source in self._sources(connection, state)]
+        found = list(islice(heapq.merge(*sources, reverse=self._is_descending), query.limit + 1))
+        has_more = len(found) > query.limit
+        found = found[: query.limit]
         if self._is_backward:
-            some.reverse()
-        has_next = bool(some) and (self._is_backward or has_more)
-        has_previous = bool(some) and (has_more if self._is_backward else self._place is not None)
+            found.reverse()
+        has_next = bool(found) and (self._is_backward or has_more)
+        has_previous = bool(found) and (has_more if self._is_backward else self._place is not None)
+        job = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE sequence = ?"
+        some = [cursor.execute(job, (sequence,)).fetchone() for _, sequence in found]
         return JobPage(
-            jobs=tuple(rows.record_of(row) for row in some),
-            next=_cursor_of(some[-1]) if has_next else None,
-            previous=_cursor_of(some[0]) if has_previous else None,
+            jobs=tuple(rows.record_of(row, self._retention) for row in some),
+            next=_cursor_of(found[-1]) if has_next else None,
+            previous=_cursor_of(found[0]) if has_previous else None,
         )
 
-    def _rows(self, cursor: sqlite3.Cursor, state: JobState) -> list[sqlite3.Row]:
-        query = self._query
-        conditions = ["app = ?", f"state = '{state.value}'"]
-        parameters: list[Any] = [self._app]
-        index = "abpjobs_job_by_state"
-        for name, value in (("queue", query.queue), ("name", query.name)):
-            if value is not None:
-                index = f"abpjobs_job_by_{name}"
-                conditions.append(f"{name} = ?")
-                parameters.append(value)
-        if not isinstance(query.tenant, AnyTenant):
-            index = "abpjobs_job_by_tenant"
-            conditions.append("tenant_id IS ?")
-            parameters.append(query.tenant)
+    def _sources(self, connection: sqlite3.Connection, state: JobState) -> Iterator[Iterator[tuple[float, int]]]:
+        query, of_state = self._query, {"app": self._app, "state": state.value}
         if state is JobState.PROCESSING:
-            index = "abpjobs_job_held"
+            yield self._source(connection, "held", of_state | self._asked("queue", "name", "tenant"))
+        elif isinstance(query.tenant, str):
+            yield self._source(connection, "tenanted", of_state | self._asked("queue", "name", "tenant"))
+        elif query.retrying and state is JobState.SCHEDULED:
+            yield self._source(connection, "retrying", of_state | self._asked("queue", "name", "tenant"))
         else:
-            conditions.append("state <> 'processing'")  # the words by which SQLite knows that the index fits
+            for shelf in self._shelves(connection, of_state | self._asked("queue", "name")):
+                yield self._source(connection, "shelved", {"shelf": shelf})
+
+    def _asked(self, *names: str) -> dict[str, Any]:
+        """Return the query's conditions of these names, by column."""
+        query = self._query
+        asked: dict[str, Any] = {name: getattr(query, name) for name in names if name != "tenant"}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        if "tenant" in names and not isinstance(query.tenant, AnyTenant):
+            asked["tenant_id"] = query.tenant
+        return asked
+
+    def _shelves(self, connection: sqlite3.Connection, equal: dict[str, Any]) -> list[int]:
+        """Return the shelves that match and have jobs: their numbers are those of this moment, as all that is read."""
+        if self._query.tenant is None:
+            equal["is_tenanted"] = 0
+        conditions = " AND ".join(f"{name} = ?" for name in equal)
+        sql = f"SELECT id FROM abpjobs_shelf WHERE {conditions} AND number > 0"
+        return [row["id"] for row in connection.execute(sql, tuple(equal.values()))]
+
+    def _source(self, connection: sqlite3.Connection, index: str, equal: dict[str, Any]) -> Iterator[tuple[float, int]]:
+        """Return time and sequence of the jobs after the cursor, read one by one from an index."""
+        query, parameters = self._query, list(equal.values())
+        conditions = [f"{name} IS ?" if name == "tenant_id" else f"{name} = ?" for name in equal]
+        conditions.append(_FITTING[index])
         if query.server_id is not None:
             conditions.append("server_id = ?")
             parameters.append(query.server_id)
         if query.retrying is not None:
             conditions.append("failures > 0" if query.retrying else "failures = 0")
-            if query.retrying and state is JobState.SCHEDULED:
-                index = "abpjobs_job_retrying"
         if self._place is not None:
             conditions.append(f"(state_at, sequence) {'<' if self._is_descending else '>'} (?, ?)")
             parameters.extend(self._place)
         direction = "DESC" if self._is_descending else "ASC"
         sql = (
-            f"SELECT * FROM abpjobs_job INDEXED BY {index} WHERE {' AND '.join(conditions)} "
-            f"ORDER BY state_at {direction}, sequence {direction} LIMIT ?"
+            f"SELECT state_at, sequence FROM abpjobs_job INDEXED BY abpjobs_job_{index} "
+            f"WHERE {' AND '.join(conditions)} ORDER BY state_at {direction}, sequence {direction} LIMIT ?"
         )
-        return cursor.execute(sql, (*parameters, query.limit + 1)).fetchall()
+        return map(tuple, connection.execute(sql, (*parameters, query.limit + 1)))
+
+
+_FITTING: Final = {
+    "shelved": "state <> 'processing'",
+    "tenanted": "tenant_id IS NOT NULL",
+    "retrying": "state = 'scheduled' AND failures > 0",
+    "held": "state = 'processing'",
+}
+"""The words by which SQLite knows that a partial index fits."""
 
 
 def _place(cursor: str) -> tuple[float, int]:
@@ -97,5 +124,5 @@ def _place(cursor: str) -> tuple[float, int]:
     return at, int(sequence)
 
 
-def _cursor_of(row: sqlite3.Row) -> str:
-    return encode_cursor(row["state_at"], str(row["sequence"]))
+def _cursor_of(place: tuple[float, int]) -> str:
+    return encode_cursor(place[0], str(place[1]))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from ...errors import JobNotFoundError
@@ -18,63 +17,89 @@ from ...model import (
     Lease,
     LogLine,
     QueueRecord,
+    Retention,
     ServerRecord,
     StateEntry,
     TenantScope,
 )
-from ..base import JobStorage
+from ..base import MAX_HISTORY, JobStorage
 from . import rows
 from .connection import SharedSqlite
 from .consistency import inconsistencies
 from .filesystem import network_kind
 from .listing import Listing
+from .shelves import WORDS, Shelves
 
+_ROW: Final = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE app = ? AND id = ?"
+_HELD: Final = f"{_ROW} AND state = 'processing' AND fence = ?"
+_ENTRIES: Final = (
+    "WITH RECURSIVE chain (number, previous, state, at, reason, data) AS ("
+    "SELECT * FROM abpjobs_entry WHERE number = ? UNION ALL "
+    "SELECT entry.* FROM chain JOIN abpjobs_entry AS entry ON entry.number = chain.previous"
+    ") SELECT * FROM chain LIMIT ?"
+)
 TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
 
 
 class SqliteQuestions(SharedSqlite, JobStorage):
     """The part of the storage contract that only reads."""
 
-    def __init__(self, filename: str, name: str, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(name, filename)
+    def __init__(self, filename: str, name: str, *, retention: Retention, clock: Callable[[], float]) -> None:
+        self._retention = retention
+        self._shelves = Shelves(name)
         self._clock = clock
+        super().__init__(name, filename)
 
     def get(self, job_id: str, *, tenant: TenantScope = ANY_TENANT) -> JobRecord:
         with self.reading() as cursor:
-            return rows.record_of(self._row(cursor, job_id, tenant))
+            return rows.record_of(self._row(cursor, job_id, tenant), self._retention)
 
     def history(self, job_id: str) -> list[StateEntry]:
         with self.reading() as cursor:
-            found = self._belonging(cursor, "abpjobs_entry", job_id)
-            return [rows.entry_of(row) for row in found]
+            job = self._row(cursor, job_id)
+            found = self._entries(cursor, job["entry"], MAX_HISTORY)
+        return [rows.entry_of(row) for row in reversed(found)]
 
     def log(self, job_id: str) -> list[LogLine]:
         with self.reading() as cursor:
-            found = self._belonging(cursor, "abpjobs_log", job_id)
+            job = self._row(cursor, job_id)
+            found = cursor.execute("SELECT * FROM abpjobs_log WHERE job = ? ORDER BY sequence", (job["sequence"],))
             return [rows.line_of(row) for row in found]
 
     def find(self, query: JobQuery) -> JobPage:
-        listing = Listing(self.name, query)
+        listing = Listing(self.name, query, self._retention)
         with self.reading() as cursor:
             return listing.page(cursor)
 
     def counts(self, *, tenant: TenantScope = ANY_TENANT) -> Mapping[str, int]:
         totals = dict.fromkeys([state.value for state in JobState] + list(TOTALS), 0)
-        condition, parameters = _counted_for(tenant)
-        sql = f"SELECT what, sum(number) FROM abpjobs_count WHERE app = ?{condition} GROUP BY what"
         with self.reading() as cursor:
-            totals.update(dict(map(tuple, cursor.execute(sql, (self.name, *parameters)))))
+            for what, number in self._numbers(cursor, tenant):
+                totals[what] += number
         return totals
+
+    def _numbers(self, cursor: sqlite3.Cursor, tenant: TenantScope) -> Iterator[tuple[str, int]]:
+        """Yield what is counted, and a number to add to it."""
+        if isinstance(tenant, str):
+            yield from cursor.execute(
+                "SELECT what, sum(number) FROM abpjobs_count WHERE app = ? AND tenant = ? GROUP BY what",
+                (self.name, tenant),
+            )
+            return
+        sql, parameters = _of_shelves(self.name, tenant)
+        numbers = "sum(number) AS number, " + ", ".join(f"sum({word}) AS {word}" for word in WORDS if word)
+        for row in cursor.execute(f"SELECT state, {numbers} FROM abpjobs_shelf WHERE {sql} GROUP BY state", parameters):
+            yield row["state"], row["number"]
+            for word in filter(None, WORDS):
+                yield word, row[word]
+        yield from cursor.execute(
+            "SELECT what, number FROM abpjobs_count WHERE app = ? AND tenant = '' AND what = 'refused'", (self.name,)
+        )
 
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
         listening = [queue for server in self.servers() for queue in server.queues]
-        condition, parameters = _counted_for(tenant)
-        sql = (
-            f"SELECT queue, sum(number) FROM abpjobs_count WHERE app = ? AND what = 'enqueued'{condition} "
-            "GROUP BY queue HAVING sum(number) > 0"
-        )
         with self.reading() as cursor:
-            lengths = dict(map(tuple, cursor.execute(sql, (self.name, *parameters)).fetchall()))
+            lengths = self._lengths(cursor, tenant)
             held = cursor.execute("SELECT queue FROM abpjobs_paused WHERE app = ?", (self.name,)).fetchall()
         paused = {row["queue"] for row in held}
         found = []
@@ -91,6 +116,15 @@ class SqliteQuestions(SharedSqlite, JobStorage):
                 )
             )
         return found
+
+    def _lengths(self, cursor: sqlite3.Cursor, tenant: TenantScope) -> dict[str, int]:
+        if isinstance(tenant, str):
+            table, sql, parameters = "count", "app = ? AND tenant = ? AND what = 'enqueued'", [self.name, tenant]
+        else:
+            table, (sql, parameters) = "shelf", _of_shelves(self.name, tenant)
+            sql += " AND state = 'enqueued'"
+        select = f"SELECT queue, sum(number) FROM abpjobs_{table} WHERE {sql} AND number > 0 GROUP BY queue"
+        return dict(map(tuple, cursor.execute(select, parameters)))
 
     def servers(self) -> list[ServerRecord]:
         sql = (
@@ -125,7 +159,7 @@ class SqliteQuestions(SharedSqlite, JobStorage):
             return inconsistencies(cursor, self.name)
 
     def _row(self, cursor: sqlite3.Cursor, job_id: str, tenant: TenantScope = ANY_TENANT) -> sqlite3.Row:
-        sql, parameters = "SELECT * FROM abpjobs_job WHERE app = ? AND id = ?", [self.name, job_id]
+        sql, parameters = _ROW, [self.name, job_id]
         if not isinstance(tenant, AnyTenant):
             sql, parameters = sql + " AND tenant_id IS ?", [*parameters, tenant]  # type: ignore[list-item]
         row: sqlite3.Row | None = cursor.execute(sql, parameters).fetchone()
@@ -134,17 +168,14 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         return row
 
     def _find_held(self, cursor: sqlite3.Cursor, lease: Lease) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = cursor.execute(
-            "SELECT * FROM abpjobs_job WHERE app = ? AND id = ? AND state = 'processing' AND fence = ?",
-            (self.name, lease.job_id, lease.fence),
-        ).fetchone()
+        row: sqlite3.Row | None = cursor.execute(_HELD, (self.name, lease.job_id, lease.fence)).fetchone()
         return row
 
-    def _belonging(self, cursor: sqlite3.Cursor, table: str, job_id: str) -> list[sqlite3.Row]:
-        job = self._row(cursor, job_id)["sequence"]
-        return cursor.execute(f"SELECT * FROM {table} WHERE job = ? ORDER BY sequence", (job,)).fetchall()
+    def _entries(self, cursor: sqlite3.Cursor, newest: int, limit: int) -> list[sqlite3.Row]:
+        """Return history entries, newest first."""
+        return cursor.execute(_ENTRIES, (newest, limit)).fetchall()
 
 
-def _counted_for(tenant: TenantScope) -> tuple[str, tuple[str, ...]]:
-    """Return a condition on counters and its parameters."""
-    return ("", ()) if isinstance(tenant, AnyTenant) else (" AND tenant = ?", (tenant or "",))
+def _of_shelves(app: str, tenant: TenantScope) -> tuple[str, list[str]]:
+    """Return a condition on shelves and its parameters."""
+    return ("app = ?" if isinstance(tenant, AnyTenant) else "app = ? AND is_tenanted = 0"), [app]

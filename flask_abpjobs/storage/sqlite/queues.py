@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from typing import Final
+
 from ...model import JobState
 from ..base import BATCH
 from .transitions import SqliteTransitions
+
+_SHELVES: Final = "SELECT id FROM abpjobs_shelf WHERE app = ? AND state = 'enqueued' AND queue = ? AND number > 0"
+_WAITING: Final = (
+    "SELECT id FROM abpjobs_job INDEXED BY abpjobs_job_shelved "
+    "WHERE shelf = ? AND state <> 'processing' ORDER BY state_at, sequence LIMIT ?"
+)
 
 
 class SqliteQueues(SqliteTransitions):
@@ -20,16 +29,14 @@ class SqliteQueues(SqliteTransitions):
         self._watch.notify()
 
     def purge(self, queue: str, *, reason: str, by: str | None = None) -> int:
-        waiting = (
-            "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_by_queue WHERE app = ? AND state = 'enqueued' "
-            "AND state <> 'processing' AND queue = ? ORDER BY state_at, sequence LIMIT ?"
-        )
         with self.writing() as cursor:
             now = self.now()
-            found = cursor.execute(waiting, (self.name, queue, BATCH)).fetchall()
+            found: list[sqlite3.Row] = []
+            for (shelf,) in cursor.execute(_SHELVES, (self.name, queue)).fetchall():
+                found += cursor.execute(_WAITING, (shelf, BATCH - len(found))).fetchall()
             parents = []
             for stale in found:
-                row = self._row(cursor, stale["id"])  # the one before may have freed it from being parked
+                row = self._row(cursor, stale["id"])  # it may have been parked until the one before went
                 if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}):
                     parents.append(row["sequence"])
             if parents:

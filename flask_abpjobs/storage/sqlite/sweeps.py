@@ -7,23 +7,32 @@ from typing import Final
 
 from ...model import JobState
 from ..base import BATCH
-from . import unique
+from . import rows, unique
 from .transitions import SqliteTransitions
 
 _DUE: Final = (
-    "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_due "
+    f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_due "
     "WHERE app = ? AND state = 'scheduled' AND due_at <= ? ORDER BY due_at, sequence LIMIT ?"
 )
 _EXPIRED: Final = (
-    "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
+    "SELECT sequence FROM abpjobs_job INDEXED BY abpjobs_job_expiring "
     "WHERE app = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
 )
 _LAPSED: Final = (
     "SELECT 1 FROM abpjobs_unique INDEXED BY abpjobs_unique_lapsing WHERE app = ? AND ended = 1 AND until <= ? LIMIT 1"
 )
+_BY_SEQUENCE: Final = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE sequence = ?"
+_SHELVES: Final = (
+    "SELECT id, state, number, is_kept FROM abpjobs_shelf "
+    "WHERE app = ? AND number > 0 AND state IN ('succeeded', 'deleted', 'failed')"
+)
+_OVER: Final = (
+    "SELECT sequence FROM abpjobs_job INDEXED BY abpjobs_job_shelved "
+    "WHERE shelf = ? AND state <> 'processing' AND state_at <= ? ORDER BY state_at, sequence LIMIT ?"
+)
 _OLDEST: Final = (
-    "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_by_state "
-    "WHERE app = ? AND state = ? AND state <> 'processing' ORDER BY state_at, sequence LIMIT ?"
+    "SELECT state_at, sequence FROM abpjobs_job INDEXED BY abpjobs_job_shelved "
+    "WHERE shelf = ? AND state <> 'processing' ORDER BY state_at, sequence LIMIT ?"
 )
 
 
@@ -64,27 +73,32 @@ class SqliteSweeps(SqliteTransitions):
             now = self.now()
             unique.forget_lapsed(cursor, self.name, now, BATCH)
             moved = 0
-            for row in self._removable(cursor, now, BATCH):
+            for sequence in self._removable(cursor, now, BATCH):
+                row = cursor.execute(_BY_SEQUENCE, (sequence,)).fetchone()
                 moved += self._remove(cursor, row, now, BATCH - moved)
                 if moved >= BATCH:
                     break
         self._watch.notify()
         return moved
 
-    def _removable(self, cursor: sqlite3.Cursor, now: float, limit: int) -> list[sqlite3.Row]:
-        """Return the first jobs that are kept no longer: by time, and by number."""
-        found = cursor.execute(_EXPIRED, (self.name, now, limit)).fetchall()
-        known = {row["sequence"] for row in found}
+    def _removable(self, cursor: sqlite3.Cursor, now: float, limit: int) -> list[int]:
+        """Return the sequences of the first jobs that are kept no longer: by time, and by number."""
+        shelves = cursor.execute(_SHELVES, (self.name,)).fetchall()
+        found = dict.fromkeys(row["sequence"] for row in cursor.execute(_EXPIRED, (self.name, now, limit)))
         for state in (JobState.SUCCEEDED, JobState.DELETED, JobState.FAILED):
+            these = [row for row in shelves if row["state"] == state]
+            kept_for = self._retention.expiry(state, 0.0)
+            if kept_for is not None:
+                for shelf in these:
+                    if not shelf["is_kept"] and len(found) < limit:
+                        over = cursor.execute(_OVER, (shelf["id"], now - kept_for, limit)).fetchall()
+                        found |= dict.fromkeys(row["sequence"] for row in over)
             most = self._retention.most(state)
-            if most is None or len(found) >= limit:
-                continue
-            number = "SELECT coalesce(sum(number), 0) FROM abpjobs_count WHERE app = ? AND what = ?"
-            (kept,) = cursor.execute(number, (self.name, state.value)).fetchone()
-            if kept > most:
-                oldest = cursor.execute(_OLDEST, (self.name, state.value, min(kept - most, limit))).fetchall()
-                found += [row for row in oldest if row["sequence"] not in known]
-        return found[:limit]
+            excess = 0 if most is None else min(sum(row["number"] for row in these) - most, limit)
+            if excess > 0 and len(found) < limit:
+                oldest = [tuple(row) for shelf in these for row in cursor.execute(_OLDEST, (shelf["id"], excess))]
+                found |= dict.fromkeys(sequence for _, sequence in sorted(oldest)[:excess])
+        return list(found)[:limit]
 
     def _remove(self, cursor: sqlite3.Cursor, row: sqlite3.Row, now: float, limit: int) -> int:
         """Remove a job, once no other awaits it, and return how many jobs that was in all."""
@@ -95,14 +109,21 @@ class SqliteSweeps(SqliteTransitions):
             moved = self._abandon(cursor, row, now, limit)
         if self._children(cursor, row["id"], 1):
             return moved  # the next sweep goes on
-        cursor.execute("DELETE FROM abpjobs_job WHERE sequence = ?", (row["sequence"],))
+        self._drop(cursor, row)
         return moved + 1
+
+    def _drop_all(self, cursor: sqlite3.Cursor, state: str) -> None:
+        """Remove all jobs of a state, as a flush does."""
+        every = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE app = ? AND state = ?"
+        for row in cursor.execute(every, (self.name, state)).fetchall():
+            self._drop(cursor, row)
 
     def _forget_removed(self, cursor: sqlite3.Cursor) -> None:
         """Let nothing point at jobs that were removed by a flush."""
         now = self.now()
         orphans = cursor.execute(
-            "SELECT * FROM abpjobs_job AS job WHERE app = ? AND state = 'awaiting' AND parent_id IS NOT NULL "
+            f"SELECT {rows.COLUMNS} FROM abpjobs_job AS job "
+            "WHERE app = ? AND state = 'awaiting' AND parent_id IS NOT NULL "
             "AND NOT EXISTS (SELECT 1 FROM abpjobs_job WHERE app = job.app AND id = job.parent_id)",
             (self.name,),
         ).fetchall()

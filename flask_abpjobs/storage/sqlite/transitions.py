@@ -13,6 +13,7 @@ from ...model import Claim, JobRecord, JobState, Outcome
 from ..base import BATCH, MAX_CRASHES, SUSPECT_DELAYS
 from . import limits, rows
 from .continuations import SqliteContinuations
+from .shelves import RECOVERED
 
 
 class SqliteTransitions(SqliteContinuations):
@@ -59,12 +60,12 @@ class SqliteTransitions(SqliteContinuations):
         self._move(cursor, row, JobState.PROCESSING, now, None, data, **changes)
         started_at = rows.time_of(now)
         changes |= {"state": JobState.PROCESSING, "state_at": started_at, "started_at": started_at, "reason": None}
-        return msgspec.structs.replace(rows.record_of(row), **changes)
+        return msgspec.structs.replace(rows.record_of(row, self._retention), **changes)
 
     def _first_ready(self, cursor: sqlite3.Cursor, claim: Claim) -> sqlite3.Row | None:
         for queue in claim.queues:
             row: sqlite3.Row | None = cursor.execute(
-                "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_ready WHERE app = ?1 AND queue = ?2 "
+                f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_ready WHERE app = ?1 AND queue = ?2 "
                 "AND state = 'enqueued' AND parked = 0 "
                 "AND EXISTS (SELECT 1 FROM abpjobs_server WHERE app = ?1 AND id = ?3) "
                 "AND NOT EXISTS (SELECT 1 FROM abpjobs_paused WHERE app = ?1 AND queue = ?2) "
@@ -131,12 +132,12 @@ class SqliteTransitions(SqliteContinuations):
                 why = f"Killed its worker {crashes} times"
                 columns = {**error, "crashes": crashes}
                 self._move(cursor, row, JobState.FAILED, now, why, {**data, **error}, **columns)
-            self._count(cursor, row["tenant_id"], row["queue"], "recovered")
+            self._shelves.count(row["shelf"], RECOVERED, 1, row["tenant_id"], row["queue"], row["state"])
         return len(held)
 
     def _held_by(self, cursor: sqlite3.Cursor, server_id: str) -> list[sqlite3.Row]:
         return cursor.execute(
-            "SELECT * FROM abpjobs_job INDEXED BY abpjobs_job_held "
+            f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_held "
             "WHERE app = ? AND state = 'processing' AND server_id = ?",
             (self.name, server_id),
         ).fetchall()

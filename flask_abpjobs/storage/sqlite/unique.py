@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 
-from ...model import JobRecord
 from . import rows
 
 
@@ -16,18 +15,17 @@ def holder(cursor: sqlite3.Cursor, app: str, key: str, now: float) -> str | None
     return None if row is None else str(row["job"])
 
 
-def take(cursor: sqlite3.Cursor, app: str, record: JobRecord) -> None:
-    """Give a key that is free to its job."""
-    until = None if record.unique_for is None else record.created_at.timestamp() + record.unique_for
-    cursor.execute(
-        "INSERT OR REPLACE INTO abpjobs_unique VALUES (?, ?, ?, ?, 0)", (app, record.unique_key, record.id, until)
-    )
+def take(cursor: sqlite3.Cursor, app: str, key: str, job_id: str, until: float | None) -> None:
+    """Give a key that is free to a job."""
+    cursor.execute("INSERT OR REPLACE INTO abpjobs_unique VALUES (?, ?, ?, ?, 0)", (app, key, job_id, until))
 
 
 def take_again(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row, now: float) -> None:
     """Give a job that is requeued its key, unless another holds it."""
-    if row["unique_key"] is not None and holder(cursor, app, row["unique_key"], now) in (None, row["id"]):
-        take(cursor, app, rows.record_of(row))
+    key = row["unique_key"]
+    if key is not None and holder(cursor, app, key, now) in (None, row["id"]):
+        seconds = rows.rare_of(row).unique_for
+        take(cursor, app, key, row["id"], None if seconds is None else row["created_at"] + seconds)
 
 
 def free(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row, now: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import time
@@ -27,6 +26,7 @@ from ...model import (
 )
 from ..base import BATCH
 from . import rows, unique
+from .connection import Result
 from .queues import SqliteQueues
 from .recurring import SqliteRecurring
 from .sweeps import SqliteSweeps
@@ -53,8 +53,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
         retention: Retention = DEFAULT_RETENTION,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(filename, name, clock=clock)
-        self._retention = retention
+        super().__init__(filename, name, retention=retention, clock=clock)
         self._local = threading.local()
         self._watch = self._new_watch()
         self._prepare()
@@ -62,16 +61,14 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     # Jobs
 
     def add(self, record: JobRecord) -> bool:
-        with self.writing() as cursor:
-            known = self._insert(cursor, record)
+        known = self.write(lambda cursor: self._insert(cursor, record))
         self._watch.notify()
         return known is None
 
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:
             raise ValueError(f"{len(records)} jobs are too many for one step: add up to {BATCH} at once.")
-        with self.writing() as cursor:
-            kept = [self._insert(cursor, record) or record.id for record in records]
+        kept = self.write(lambda cursor: [self._insert(cursor, record) or record.id for record in records])
         self._watch.notify()
         return kept
 
@@ -80,31 +77,34 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
         with self.reading() as cursor:
             if self._first_ready(cursor, claim) is None:
                 return None
-        with self.writing() as cursor:
-            return self._claim(cursor, claim)
+        return self.write(lambda cursor: self._claim(cursor, claim))
 
     def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
         self._local.mark = self._watch.mark()
-        with self._held(lease, "finish") as (cursor, row, now):
+
+        def end(cursor: sqlite3.Cursor, row: sqlite3.Row, now: float) -> tuple[JobRecord | None, bool]:
             self._finish(cursor, row, now, outcome)
-            claimed = self._claim(cursor, claim) if claim is not None else None
-        follows = outcome.children or row["concurrency_key"] is not None
+            follows = bool(outcome.children) or row["concurrency_key"] is not None
+            return (None if claim is None else self._claim(cursor, claim)), follows
+
+        claimed, follows = self._with_lease(lease, "finish", end)
         if self.is_memory or follows or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
             self._watch.notify()  # in memory nothing else tells those who wait for the job's end
         return claimed
 
     def release(self, lease: Lease, reason: str) -> None:
-        with self._held(lease, "release") as (cursor, row, now):
-            self._take_back(cursor, row, now, reason)
+        self._with_lease(lease, "release", lambda cursor, row, now: self._take_back(cursor, row, now, reason))
         self._watch.notify()
 
     def report(self, lease: Lease, progress: JobProgress | None, lines: Sequence[LogLine]) -> None:
-        with self._held(lease, "report") as (cursor, row, _):
+        def keep(cursor: sqlite3.Cursor, row: sqlite3.Row, _: float) -> None:
             if progress is not None:
                 cursor.execute(
                     "UPDATE abpjobs_job SET progress = ? WHERE sequence = ?", (rows.encode(progress), row["sequence"])
                 )
             self._append_lines(cursor, row, lines)
+
+        self._with_lease(lease, "report", keep)
 
     def requeue(
         self,
@@ -123,7 +123,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
             fresh |= {"failures": 0, "crashes": 0, "position": now}
             self._move(cursor, row, JobState.ENQUEUED, now, reason, {"queue": row["queue"], "by": by}, **fresh)
             unique.take_again(cursor, self.name, row, now)
-            record = rows.record_of(self._row(cursor, job_id))
+            record = rows.record_of(self._row(cursor, job_id), self._retention)
         self._watch.notify()
         return record
 
@@ -140,7 +140,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
             row, now = self._expect(cursor, job_id, expected, tenant, "deleted"), self.now()
             if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None):
                 self._continue(cursor, now, [row["sequence"]])
-            record = rows.record_of(self._row(cursor, job_id))
+            record = rows.record_of(self._row(cursor, job_id), self._retention)
         self._watch.notify()
         return record
 
@@ -232,7 +232,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     def _remove_all(self, *states: str) -> None:
         for state in states:
             with self.writing() as cursor:
-                cursor.execute("DELETE FROM abpjobs_job WHERE app = ? AND state = ?", (self.name, state))
+                self._drop_all(cursor, state)
         with self.writing() as cursor:
             self._forget_removed(cursor)
 
@@ -253,16 +253,20 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
                 f"versions up to {SCHEMA_VERSION}. Update the package, or name another file."
             )
 
-    @contextlib.contextmanager
-    def _held(self, lease: Lease, action: str) -> Iterator[tuple[sqlite3.Cursor, sqlite3.Row, float]]:
-        with self.writing() as cursor:
+    def _with_lease(
+        self, lease: Lease, action: str, change: Callable[[sqlite3.Cursor, sqlite3.Row, float], Result]
+    ) -> Result:
+        def operation(cursor: sqlite3.Cursor) -> tuple[Result] | None:
             row = self._find_held(cursor, lease)
             if row is None:
-                self._count(cursor, None, "", "refused")
-            else:
-                yield cursor, row, self.now()
-        if row is None:
+                self._shelves.refuse()
+                return None
+            return (change(cursor, row, self.now()),)
+
+        done = self.write(operation)
+        if done is None:
             raise LeaseLostError(f"Job {lease.job_id} is not held by lease {lease.fence} any more: cannot {action} it.")
+        return done[0]
 
 
 def _statements(script: str) -> Iterator[str]:

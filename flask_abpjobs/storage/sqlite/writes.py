@@ -1,0 +1,28 @@
+"""A write that a thread has asked for, and that perhaps another thread does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+
+class Write:
+    """One operation and how it ended.
+
+    :param operation: works on a cursor inside a transaction. It may be tried again after a rollback.
+    """
+
+    __slots__ = ("error", "is_done", "operation", "result")
+
+    def __init__(self, operation: Callable[[sqlite3.Cursor], Any]) -> None:
+        self.operation = operation
+        self.is_done = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def end(self, result: Any = None, *, error: Exception | None = None) -> None:
+        """Note the end. It is committed, or rolled back with ``error``."""
+        self.result = result
+        self.error = error
+        self.is_done = True
