@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .contenders import BASELINES, ENTRIES, entry_of
-
-NEVER = float("nan")
 
 
 class Measurement(NamedTuple):
@@ -28,27 +26,20 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
     def as_text(self) -> str:
-        """Return the table for a terminal."""
-        columns = list(zip(self.heads, *self.rows, strict=True))
-        widths = [max(map(len, column)) for column in columns]
+        """Return the table for a terminal: the first column to the left, numbers to the right."""
+        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
         lines = [self.title, "=" * len(self.title)]
-        for row in (self.heads, *self.rows):
-            first, *others = (
-                cell.ljust(width) if not n else cell.rjust(width) for n, (cell, width) in _numbered(row, widths)
-            )
-            lines.append("   ".join((first, *others)).rstrip())
+        for first, *others in (self.heads, *self.rows):
+            numbers = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+            lines.append("   ".join((first.ljust(widths[0]), *numbers)))
         return "\n".join(lines)
 
     def as_rst(self) -> str:
         """Return the table for the documentation."""
         lines = [f".. list-table:: {self.title}", "    :header-rows: 1", ""]
         for row in (self.heads, *self.rows):
-            lines += [f"    {'* -' if not n else '  -'} {cell}" for n, cell in enumerate(row)]
+            lines += [f"    {'  -' if number else '* -'} {cell}".rstrip() for number, cell in enumerate(row)]
         return "\n".join(lines)
-
-
-def _numbered(row: Sequence[str], widths: Sequence[int]) -> Iterable[tuple[int, tuple[str, int]]]:
-    return enumerate(zip(row, widths, strict=True))
 
 
 class Results:
