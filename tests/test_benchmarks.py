@@ -94,7 +94,7 @@ def test_a_ratio_is_that_of_the_same_round() -> None:
     (table,) = results.tables()
     assert table.rows == [
         ("Huey, RedisHuey", "100", "10 .. 1,000", "1.00"),
-        ("Flask-AbpJobs, Redis", "200", "30 .. 4,000", "3.00"),
+        ("Flask-AbpJobs, Redis", "200", "30 .. 4,000", "3.00 (2.00 .. 4.00)"),
     ]
 
 

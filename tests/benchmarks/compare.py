@@ -18,6 +18,7 @@ from typing import Any
 
 from . import due, keeping, machine, pickup, speed
 from .contenders import ENTRIES, Entry, Kind
+from .leftovers import none_left
 from .redis_server import RedisServer
 from .results import Measurement, Results, Table
 
@@ -30,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     entries = _present([entry for entry in ENTRIES if not options.only or entry.key in options.only])
     try:
-        with RedisServer() as server:
+        with none_left(), RedisServer() as server:
             notes = machine.describe(entries, server)
             print("\n".join(notes), flush=True)
             tables = _measured(entries, server, options)
@@ -49,7 +50,7 @@ def _measured(entries: list[Entry], server: RedisServer, options: argparse.Names
         order = entries if number % 2 == 0 else entries[::-1]
         for title, measure in _timed(server, options):
             for entry in order:
-                if entry.storage and title in {kind.value for kind in Kind} - {kind.value for kind in entry.kinds}:
+                if title in {kind.value for kind in Kind if kind not in entry.kinds}:
                     continue
                 _attempt(f"round {number + 1}, {title}: {entry.title}", measure, entry, _noting(results, entry, number))
     tables = results.tables()

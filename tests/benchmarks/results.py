@@ -65,10 +65,17 @@ class Results:
         return Table(f"{measurement.title}, {measurement.unit}", ("", "median", "min .. max", "to stock Huey"), rows)
 
     def _ratio(self, found: dict[str, dict[int, float]], key: str) -> str:
-        """Return the median of the ratios to stock Huey on the same kind of storage, each of one round."""
+        """Return the median of the ratios to stock Huey on the same kind of storage, each of one round, and their span."""
         base = found.get(BASELINES[entry_of(key).storage], {})
         ratios = [value / base[number] for number, value in found[key].items() if base.get(number)]
-        return f"{statistics.median(ratios):.2f}" if ratios else ""
+        if not ratios:
+            return ""
+        middle = f"{statistics.median(ratios):.2f}"
+        return (
+            middle
+            if len(ratios) == 1 or key in BASELINES.values()
+            else f"{middle} ({min(ratios):.2f} .. {max(ratios):.2f})"
+        )
 
 
 def quantile(values: Sequence[float], share: float) -> float:

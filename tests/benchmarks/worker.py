@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -77,7 +76,6 @@ def _stat(pid: int) -> list[str]:
 def main() -> None:
     logging.disable(logging.CRITICAL)
     key, kind = sys.argv[1:]
-    importlib.import_module("tests.benchmarks.stamps")
     load(entry_of(key))(Place.from_environment()).serve(Kind[kind])
 
 
