@@ -10,16 +10,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flask_abpjobs.errors import ConfigError, StorageError
-from flask_abpjobs.model import Claim, JobQuery, JobRecord, JobState, Lease, Outcome, ServerRecord, new_job_id
+from flask_abpjobs.errors import ConfigError, JobNotFoundError, LeaseLostError, StorageError
+from flask_abpjobs.model import (
+    Claim,
+    JobQuery,
+    JobRecord,
+    JobState,
+    Lease,
+    LogLine,
+    Outcome,
+    Retention,
+    ServerRecord,
+    new_job_id,
+)
 from flask_abpjobs.storage import open_storage
+from flask_abpjobs.storage.base import MAX_HISTORY
 from flask_abpjobs.storage.sqlite import SqliteJobStorage
+from flask_abpjobs.storage.sqlite.filesystem import network_kind
+from flask_abpjobs.storage.sqlite.writes import Write
 
 CLAIM = Claim("s1", "w1", ("default",))
 
@@ -279,6 +294,183 @@ storage = open_storage("sqlite:///{folder}/jobs.db", "app")
 now = datetime.now(UTC)
 storage.add(JobRecord(id=new_job_id(), name="n", payload=b"{{}}", created_at=now, state_at=now))
 """
+
+
+class TestCommittingTogether:
+    def test_threads_that_write_at_the_same_moment_share_one_commit(
+        self, storage: SqliteJobStorage, eventually: Callable[..., Any]
+    ) -> None:
+        storage.announce(server())
+        with traced(storage) as statements:
+            added = together(storage, eventually, [partial(storage.add, job()) for _ in range(6)])
+        assert added == [True] * 6
+        assert statements.count("COMMIT") == 1
+        assert storage.counts()["created"] == 6
+        assert storage.check() == []
+
+    def test_one_that_fails_fails_alone(self, storage: SqliteJobStorage, eventually: Callable[..., Any]) -> None:
+        storage.announce(server())
+        storage.add(job())
+        claimed = storage.claim(CLAIM)
+        assert claimed is not None
+        good, late = Lease(claimed.id, claimed.fence), Lease(claimed.id, claimed.fence + 1)
+        orphan = job(state=JobState.AWAITING, parent_id="nowhere")
+        done = Outcome(state=JobState.SUCCEEDED)
+        found = together(
+            storage,
+            eventually,
+            [
+                partial(storage.add, job()),
+                partial(storage.finish, late, done),
+                partial(storage.add, orphan),
+                partial(storage.finish, good, done),
+            ],
+        )
+        assert [type(each) for each in found] == [bool, LeaseLostError, JobNotFoundError, type(None)]
+        counts = storage.counts()
+        assert (counts["created"], counts["succeeded"], counts["refused"]) == (2, 1, 1)
+        assert storage.check() == []
+
+    def test_a_commit_that_fails_is_told_to_all(
+        self, storage: SqliteJobStorage, eventually: Callable[..., Any]
+    ) -> None:
+        limit_pages(storage, 1)
+        found = together(storage, eventually, [partial(storage.add, job(payload=b"x" * 500_000)) for _ in range(3)])
+        assert [type(each) for each in found] == [StorageError] * 3
+        limit_pages(storage, 1_000_000)
+        assert storage.counts()["created"] == 0
+        assert storage.check() == []
+
+    def test_what_a_stopped_thread_has_taken_on_for_others_is_done_by_the_others(
+        self, storage: SqliteJobStorage
+    ) -> None:
+        def stop(_: sqlite3.Cursor) -> None:
+            raise KeyboardInterrupt
+
+        record = job()
+        other = Write(lambda cursor: storage._insert(cursor, record))
+        storage._waiting.extend([other, Write(stop)])
+        with storage.lock, pytest.raises(KeyboardInterrupt):
+            storage._write_waiting()
+        assert not other.is_done
+        storage._waiting.pop()  # as the stopped thread does with its own
+        assert storage.add(job())
+        assert other.is_done
+        assert storage.get(record.id).id == record.id
+        assert storage.check() == []
+
+
+def together(storage: SqliteJobStorage, eventually: Callable[..., Any], calls: list[Callable[[], Any]]) -> list[Any]:
+    """Make calls from as many threads at the same moment, and return what each returned or raised."""
+    found: list[Any] = [None] * len(calls)
+
+    def make(place: int) -> None:
+        try:
+            found[place] = calls[place]()
+        except Exception as error:
+            found[place] = error
+
+    threads = [threading.Thread(target=make, args=(place,)) for place in range(len(calls))]
+    with storage.lock:
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            eventually(lambda number=number: len(storage._waiting) == number)
+    for thread in threads:
+        thread.join()
+    return found
+
+
+class TestCheck:
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            ("UPDATE abpjobs_shelf SET number = 7 WHERE state = 'enqueued'", "The counter says 7 enqueued jobs 'n'"),
+            ("UPDATE abpjobs_shelf SET created = 99 WHERE state = 'enqueued'", "jobs were created, but 6 are present"),
+            (
+                "UPDATE abpjobs_count SET number = 3 WHERE what = 'enqueued'",
+                "3 enqueued jobs in queue 'default' of ten",
+            ),
+            ("UPDATE abpjobs_count SET number = 3 WHERE what = 'created'", "of tenant acme were not created"),
+            ("UPDATE abpjobs_job SET shelf = 99 WHERE id = 'waiting'", "lie on shelf 99, which is not theirs"),
+            ("UPDATE abpjobs_job SET entry = 99 WHERE id = 'waiting'", "job waiting does not tell its state"),
+            (
+                "UPDATE abpjobs_job SET max_concurrent = 0 WHERE concurrency_key = 'k'",
+                "1 jobs of 'k' run, but at most 0 may",
+            ),
+            ("UPDATE abpjobs_job SET max_concurrent = 9 WHERE id = 'parked'", "are parked, though only 1 run"),
+            ("UPDATE abpjobs_job SET parked = 1 WHERE id = 'running'", "is parked, but does not wait"),
+            ("UPDATE abpjobs_job SET parent_id = 'nowhere' WHERE id = 'child'", "child awaits a job that is not there"),
+            ("UPDATE abpjobs_job SET parent_id = 'ended' WHERE id = 'child'", "ended, which is succeeded already"),
+            ("UPDATE abpjobs_unique SET job = 'nobody'", "The unique key 'u' is held by no job"),
+            ("DELETE FROM abpjobs_server", "Job running is processing on a server that is not announced"),
+        ],
+    )
+    def test_damage_is_found(self, storage: SqliteJobStorage, damage: str, words: str) -> None:
+        storage.announce(server())
+        limit = {"concurrency_key": "k", "max_concurrent": 1}
+        storage.add(job(id="ended"))
+        claimed = storage.claim(CLAIM)
+        assert claimed is not None
+        storage.finish(Lease(claimed.id, claimed.fence), Outcome(state=JobState.SUCCEEDED))
+        storage.add_many([job(id="running", **limit), job(id="parked", **limit)])
+        storage.claim(CLAIM)
+        storage.claim(CLAIM)
+        storage.add_many(
+            [
+                job(id="waiting", unique_key="u"),
+                job(id="child", state=JobState.AWAITING, parent_id="waiting"),
+                job(id="tenanted", tenant_id="acme"),
+            ]
+        )
+        assert storage.check() == []
+        with storage.writing() as cursor:
+            assert cursor.execute(damage).rowcount >= 1
+        assert words in "\n".join(storage.check())
+
+    def test_a_removed_job_leaves_nothing_behind(self, storage: SqliteJobStorage) -> None:
+        storage.announce(server())
+        none_kept = Retention(succeeded=timedelta(0))
+        for _ in range(3):
+            storage.add(job(retention=none_kept))
+            claimed = storage.claim(CLAIM)
+            assert claimed is not None
+            lease = Lease(claimed.id, claimed.fence)
+            storage.report(lease, None, [LogLine(at=datetime.now(UTC), attempt=1, level="info", text="x")])
+            storage.finish(lease, Outcome(state=JobState.SUCCEEDED))
+        assert storage.prune() == 3
+        with storage.reading() as cursor:
+            for table in ("job", "entry", "log"):
+                assert cursor.execute(f"SELECT count(*) FROM abpjobs_{table}").fetchone()[0] == 0
+
+    def test_history_is_bounded_in_the_file_too(self, storage: SqliteJobStorage) -> None:
+        storage.announce(server())
+        storage.add(job())
+        for _ in range(MAX_HISTORY + 30):
+            claimed = storage.claim(CLAIM)
+            assert claimed is not None
+            storage.release(Lease(claimed.id, claimed.fence), "again")
+        with storage.reading() as cursor:
+            assert cursor.execute("SELECT count(*) FROM abpjobs_entry").fetchone()[0] < 2 * MAX_HISTORY
+        assert len(storage.history(claimed.id)) == MAX_HISTORY
+        assert storage.check() == []
+
+
+class TestFileSystem:
+    MOUNTS = "/dev/vda / ext4 rw 0 0\nserver:/jobs {0} nfs4 rw 0 0\nserver:/b {0}/with\\040space 9p rw 0 0\n"
+
+    @pytest.mark.parametrize(
+        ("path", "kind"),
+        [("share/jobs.db", "nfs4"), ("share/with space/jobs.db", "9p"), ("sharers/jobs.db", None), ("jobs.db", None)],
+    )
+    def test_a_network_file_system_is_known_by_the_list_of_mounts(
+        self, tmp_path: Path, path: str, kind: str | None
+    ) -> None:
+        mounts = tmp_path / "mounts"
+        mounts.write_text(self.MOUNTS.format(tmp_path / "share"))
+        assert network_kind(str(tmp_path / path), str(mounts)) == kind
+
+    def test_a_system_without_that_list_gives_no_warning(self, tmp_path: Path) -> None:
+        assert network_kind(str(tmp_path / "jobs.db"), str(tmp_path / "none")) is None
 
 
 class TestCosts:

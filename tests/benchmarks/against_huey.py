@@ -14,6 +14,7 @@ import argparse
 import itertools
 import logging
 import multiprocessing
+import os
 import statistics
 import tempfile
 import threading
@@ -160,6 +161,9 @@ def step_beside(kept: int, folder: Path, steps: int) -> float:
         )
     for start in range(0, steps + 1, BATCH):
         storage.add_many([record(number) for number in range(start, start + BATCH)])
+    with storage.lock:
+        storage.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.sync()  # what was made here must not be written while the steps are measured
     job = storage.claim(claim)
     taken = []
     for _ in range(steps):

@@ -11,6 +11,7 @@ from ...model import JobRecord, JobState, ParentEnd
 from ..base import BATCH
 from . import rows, unique
 from .moves import SqliteMoves
+from .rows import EntryData, JobRow
 from .shelves import CREATED, NUMBER
 
 _WORDS: Final = {JobState.SUCCEEDED: "succeeded", JobState.DELETED: "was deleted"}
@@ -43,7 +44,7 @@ class SqliteContinuations(SqliteMoves):
             is_tenanted=record.tenant_id is not None,
             is_kept=record.retention is not None,
         )
-        data = {"queue": record.queue, "due_at": rows.seconds_of(record.due_at), "by": record.enqueued_by}
+        data = EntryData(queue=record.queue, due_at=rows.seconds_of(record.due_at), by=record.enqueued_by)
         entry = self._append_entry(cursor, None, state, state_at, record.reason, data)
         if cursor.execute(rows.INSERT, rows.values_of(record, self.name, shelf, entry)).rowcount == 0:
             cursor.execute("DELETE FROM abpjobs_entry WHERE number = ?", (entry,))
@@ -66,26 +67,26 @@ class SqliteContinuations(SqliteMoves):
         if state in _WORDS:
             self._go_on(cursor, self._row(cursor, record.id), state, parent["state_at"], self.now())
 
-    def _go_on(self, cursor: sqlite3.Cursor, row: sqlite3.Row, end: JobState, ended_at: float, now: float) -> None:
+    def _go_on(self, cursor: sqlite3.Cursor, row: JobRow, end: JobState, ended_at: float, now: float) -> None:
         """Let one awaiting job go on after its parent has come into ``end``."""
-        what = f"Job {row['parent_id']} {_WORDS[end]}"
+        what = f"Job {row.parent_id} {_WORDS[end]}"
         rare = rows.rare_of(row)
         wish = rare.parent_on or ParentEnd.SUCCEEDED
         if not wish.is_met_by(end):
-            self._move(cursor, row, JobState.DELETED, now, f"{what}; this one awaited its {_WISHES[wish]}", {})
+            self._move(cursor, row, JobState.DELETED, now, f"{what}; this one awaited its {_WISHES[wish]}", EntryData())
             return
-        data: dict[str, Any] = {"queue": row["queue"]}
-        due_at = row["due_at"]
+        due_at = row.due_at
         columns: dict[str, Any] = {}
         if rare.delay is not None:
             due_at = ended_at + rare.delay
             columns["first_due_at"] = due_at
         if due_at is not None and due_at > now:
-            data["due_at"] = columns["due_at"] = due_at
+            columns["due_at"] = due_at
+            data = EntryData(queue=row.queue, due_at=due_at)
             self._move(cursor, row, JobState.SCHEDULED, now, what, data, **columns)
         else:
             columns |= {"due_at": None, "position": now}
-            self._move(cursor, row, JobState.ENQUEUED, now, what, data, **columns)
+            self._move(cursor, row, JobState.ENQUEUED, now, what, EntryData(queue=row.queue), **columns)
 
     def _continue(self, cursor: sqlite3.Cursor, now: float, parents: Iterable[int] = ()) -> int:
         """Let up to :data:`BATCH` children of marked jobs go on, and take the mark off where none is left.
@@ -108,16 +109,19 @@ class SqliteContinuations(SqliteMoves):
             cursor.execute("DELETE FROM abpjobs_continuing WHERE job = ?", (mark["job"],))
         return moved
 
-    def _abandon(self, cursor: sqlite3.Cursor, row: sqlite3.Row, now: float, limit: int) -> int:
+    def _abandon(self, cursor: sqlite3.Cursor, row: JobRow, now: float, limit: int) -> int:
         """Delete up to ``limit`` jobs that await one that is to be removed without having ended."""
-        children = self._children(cursor, row["id"], limit)
+        children = self._children(cursor, row.id, limit)
         for child in children:
-            self._move(cursor, child, JobState.DELETED, now, f"Job {row['id']} was removed before it succeeded", {})
+            self._move(
+                cursor, child, JobState.DELETED, now, f"Job {row.id} was removed before it succeeded", EntryData()
+            )
         return len(children)
 
-    def _children(self, cursor: sqlite3.Cursor, job_id: str, limit: int) -> list[sqlite3.Row]:
-        return cursor.execute(
+    def _children(self, cursor: sqlite3.Cursor, job_id: str, limit: int) -> list[JobRow]:
+        found = cursor.execute(
             f"SELECT {rows.COLUMNS} FROM abpjobs_job INDEXED BY abpjobs_job_awaiting "
             "WHERE app = ? AND parent_id = ? AND state = 'awaiting' ORDER BY sequence LIMIT ?",
             (self.name, job_id, limit),
         ).fetchall()
+        return [JobRow(*row) for row in found]

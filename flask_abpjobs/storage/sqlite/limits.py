@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from .rows import JobRow
+
 
 def running(cursor: sqlite3.Cursor, app: str, key: str) -> int:
     """Return how many jobs with a concurrency key run."""
@@ -20,14 +22,16 @@ def running(cursor: sqlite3.Cursor, app: str, key: str) -> int:
     return int(number)
 
 
-def park_if_full(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row) -> bool:
+def park_if_full(cursor: sqlite3.Cursor, app: str, row: JobRow) -> bool:
     """Park a ready job when its key has no free slot, and return whether it was parked."""
-    key, limit = row["concurrency_key"], row["max_concurrent"]
+    key, limit = row.concurrency_key, row.max_concurrent
+    assert key is not None
+    assert limit is not None
     number = running(cursor, app, key)
     if number < limit:
         return False
     reason = f"Waits: {number} of {limit} jobs of {key} are running"
-    cursor.execute("UPDATE abpjobs_job SET parked = 1, reason = ? WHERE sequence = ?", (reason, row["sequence"]))
+    cursor.execute("UPDATE abpjobs_job SET parked = 1, reason = ? WHERE sequence = ?", (reason, row.sequence))
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import sqlite3
 from collections.abc import Iterator
@@ -40,10 +41,10 @@ class Listing:
 
     def page(self, cursor: sqlite3.Cursor) -> JobPage:
         """Return the page."""
-        query, connection = self._query, cursor.connection
-        states = [query.state] if query.state is not None else list(JobState)
-        sources = [source for state in states for source in self._sources(connection, state)]
-        found = list(islice(heapq.merge(*sources, reverse=self._is_descending), query.limit + 1))
+        query = self._query
+        with contextlib.ExitStack() as opened:
+            sources = self._sources(opened, cursor.connection)
+            found = list(islice(heapq.merge(*sources, reverse=self._is_descending), query.limit + 1))
         has_more = len(found) > query.limit
         found = found[: query.limit]
         if self._is_backward:
@@ -51,24 +52,35 @@ class Listing:
         has_next = bool(found) and (self._is_backward or has_more)
         has_previous = bool(found) and (has_more if self._is_backward else self._place is not None)
         job = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE sequence = ?"
-        some = [cursor.execute(job, (sequence,)).fetchone() for _, sequence in found]
+        some = [rows.JobRow(*cursor.execute(job, (sequence,)).fetchone()) for _, sequence in found]
         return JobPage(
             jobs=tuple(rows.record_of(row, self._retention) for row in some),
             next=_cursor_of(found[-1]) if has_next else None,
             previous=_cursor_of(found[0]) if has_previous else None,
         )
 
-    def _sources(self, connection: sqlite3.Connection, state: JobState) -> Iterator[Iterator[tuple[float, int]]]:
+    def _sources(
+        self, opened: contextlib.ExitStack, connection: sqlite3.Connection
+    ) -> Iterator[Iterator[tuple[float, int]]]:
+        states = [self._query.state] if self._query.state is not None else list(JobState)
+        for state in states:
+            for index, equal in self._places(connection, state):
+                # closed at the end: one that is open would keep this moment of the database alive
+                source = opened.enter_context(contextlib.closing(self._source(connection, index, equal)))
+                yield map(tuple, source)
+
+    def _places(self, connection: sqlite3.Connection, state: JobState) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each index to read, and the values by which it is entered or filtered."""
         query, of_state = self._query, {"app": self._app, "state": state.value}
         if state is JobState.PROCESSING:
-            yield self._source(connection, "held", of_state | self._asked("queue", "name", "tenant"))
+            yield "held", of_state | self._asked("queue", "name", "tenant")
         elif isinstance(query.tenant, str):
-            yield self._source(connection, "tenanted", of_state | self._asked("queue", "name", "tenant"))
+            yield "tenanted", of_state | self._asked("queue", "name", "tenant")
         elif query.retrying and state is JobState.SCHEDULED:
-            yield self._source(connection, "retrying", of_state | self._asked("queue", "name", "tenant"))
+            yield "retrying", of_state | self._asked("queue", "name", "tenant")
         else:
             for shelf in self._shelves(connection, of_state | self._asked("queue", "name")):
-                yield self._source(connection, "shelved", {"shelf": shelf})
+                yield "shelved", {"shelf": shelf}
 
     def _asked(self, *names: str) -> dict[str, Any]:
         """Return the query's conditions of these names, by column."""
@@ -87,7 +99,7 @@ class Listing:
         sql = f"SELECT id FROM abpjobs_shelf WHERE {conditions} AND number > 0"
         return [row["id"] for row in connection.execute(sql, tuple(equal.values()))]
 
-    def _source(self, connection: sqlite3.Connection, index: str, equal: dict[str, Any]) -> Iterator[tuple[float, int]]:
+    def _source(self, connection: sqlite3.Connection, index: str, equal: dict[str, Any]) -> sqlite3.Cursor:
         """Return time and sequence of the jobs after the cursor, read one by one from an index."""
         query, parameters = self._query, list(equal.values())
         conditions = [f"{name} IS ?" if name == "tenant_id" else f"{name} = ?" for name in equal]
@@ -105,7 +117,7 @@ class Listing:
             f"SELECT state_at, sequence FROM abpjobs_job INDEXED BY abpjobs_job_{index} "
             f"WHERE {' AND '.join(conditions)} ORDER BY state_at {direction}, sequence {direction} LIMIT ?"
         )
-        return map(tuple, connection.execute(sql, (*parameters, query.limit + 1)))
+        return connection.execute(sql, (*parameters, query.limit + 1))
 
 
 _FITTING: Final = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...errors import StateChangedError
@@ -11,6 +11,7 @@ from ...model import TRANSITIONS, JobState, LogLine, TenantScope
 from ..base import MAX_HISTORY, MAX_LOG_LINES
 from . import limits, rows, unique
 from .questions import SqliteQuestions
+from .rows import EntryData, JobRow
 from .shelves import EXPIRED, NUMBER, RETRYING
 from .wakeup import ChangeWatch
 
@@ -34,36 +35,36 @@ class SqliteMoves(SqliteQuestions):
     def _move(
         self,
         cursor: sqlite3.Cursor,
-        row: sqlite3.Row,
+        row: JobRow,
         state: JobState,
         at: float,
         reason: str | None,
-        data: Mapping[str, Any],
+        data: EntryData,
         **columns: Any,
     ) -> bool:
         """Bring a job into another state: the only place that does.
 
         :returns: whether other jobs awaited this. They are marked to go on.
         """
-        before, after = row["state"], str(state)
+        before, after = row.state, str(state)
         if (before, after) not in _ALLOWED:
-            raise StateChangedError(row["id"], before, after)
-        retention = None if row["rare"] is None else rows.rare_of(row).retention
+            raise StateChangedError(row.id, before, after)
+        retention = None if row.rare is None else rows.rare_of(row).retention
         shelf = self._shelves.find(
             cursor,
             after,
-            row["queue"],
-            row["name"],
-            is_tenanted=row["tenant_id"] is not None,
+            row.queue,
+            row.name,
+            is_tenanted=row.tenant_id is not None,
             is_kept=retention is not None,
         )
         columns["shelf"] = shelf
         columns["state"] = after
         columns["state_at"] = at
         columns["reason"] = reason
-        columns["entry"] = entry = self._append_entry(cursor, row["entry"], after, at, reason, data)
-        columns["entries"] = self._trim(cursor, entry, row["entries"] + 1)
-        if row["parked"]:
+        columns["entry"] = entry = self._append_entry(cursor, row.entry, after, at, reason, data)
+        columns["entries"] = self._trim(cursor, entry, row.entries + 1)
+        if row.parked:
             columns["parked"] = 0
         if retention is not None:
             columns["expires_at"] = retention.expiry(state, at)
@@ -72,20 +73,20 @@ class SqliteMoves(SqliteQuestions):
         if sql is None:
             assignments = ", ".join(f"{name} = ?" for name in names)
             sql = _UPDATES[names] = f"UPDATE abpjobs_job SET {assignments} WHERE sequence = ?"
-        cursor.execute(sql, (*columns.values(), row["sequence"]))
-        self._count_move(row, after, shelf, columns.get("failures", row["failures"]))
-        if row["unique_key"] is not None and state in rows.FINISHED:
+        cursor.execute(sql, (*columns.values(), row.sequence))
+        self._count_move(row, after, shelf, columns.get("failures", row.failures))
+        if row.unique_key is not None and state in rows.FINISHED:
             unique.free(cursor, self.name, row, at)
-        if row["concurrency_key"] is not None and (before, after) in _FREEING and not row["parked"]:
-            limits.unpark(cursor, self.name, row["concurrency_key"])
+        if row.concurrency_key is not None and (before, after) in _FREEING and not row.parked:
+            limits.unpark(cursor, self.name, row.concurrency_key)
         return after in _ENDING and self._mark_parent(cursor, row, after, at)
 
-    def _count_move(self, row: sqlite3.Row, after: str, shelf: int, failures: int) -> None:
-        before, queue, tenant, count = row["state"], row["queue"], row["tenant_id"], self._shelves.count
-        count(row["shelf"], NUMBER, -1, tenant, queue, before)
+    def _count_move(self, row: JobRow, after: str, shelf: int, failures: int) -> None:
+        before, queue, tenant, count = row.state, row.queue, row.tenant_id, self._shelves.count
+        count(row.shelf, NUMBER, -1, tenant, queue, before)
         count(shelf, NUMBER, 1, tenant, queue, after)
-        if before == "scheduled" and row["failures"]:
-            count(row["shelf"], RETRYING, -1, tenant, queue, before)
+        if before == "scheduled" and row.failures:
+            count(row.shelf, RETRYING, -1, tenant, queue, before)
         if after == "scheduled" and failures:
             count(shelf, RETRYING, 1, tenant, queue, after)
 
@@ -96,10 +97,9 @@ class SqliteMoves(SqliteQuestions):
         state: str,
         at: float,
         reason: str | None,
-        data: Mapping[str, Any],
+        data: EntryData,
     ) -> int:
-        kept = {name: value for name, value in data.items() if value is not None}
-        number = cursor.execute(_APPEND, (previous, state, at, reason, rows.encode(kept))).lastrowid
+        number = cursor.execute(_APPEND, (previous, state, at, reason, rows.encode(data))).lastrowid
         assert number is not None
         return number
 
@@ -107,25 +107,25 @@ class SqliteMoves(SqliteQuestions):
         """Remove a job's oldest entries when there are twice as many as are kept, and return how many there are."""
         if entries < 2 * MAX_HISTORY:
             return entries
-        numbers = [row["number"] for row in self._entries(cursor, entry, entries)]
+        numbers = [each["number"] for each in self._entries(cursor, entry, entries)]
         cursor.execute("UPDATE abpjobs_entry SET previous = NULL WHERE number = ?", (numbers[MAX_HISTORY - 1],))
         old = [(number,) for number in numbers[MAX_HISTORY:]]
         cursor.executemany("DELETE FROM abpjobs_entry WHERE number = ?", old)
         return MAX_HISTORY
 
-    def _drop(self, cursor: sqlite3.Cursor, row: sqlite3.Row) -> None:
+    def _drop(self, cursor: sqlite3.Cursor, row: JobRow) -> None:
         """Remove a job with all that is its own."""
-        numbers = [(each["number"],) for each in self._entries(cursor, row["entry"], row["entries"])]
+        numbers = [(each["number"],) for each in self._entries(cursor, row.entry, row.entries)]
         cursor.executemany("DELETE FROM abpjobs_entry WHERE number = ?", numbers)
-        if row["lines"]:
-            cursor.execute("DELETE FROM abpjobs_log WHERE job = ?", (row["sequence"],))
-        cursor.execute("DELETE FROM abpjobs_continuing WHERE job = ?", (row["sequence"],))
-        cursor.execute("DELETE FROM abpjobs_job WHERE sequence = ?", (row["sequence"],))
-        place = (row["tenant_id"], row["queue"], row["state"])
-        self._shelves.count(row["shelf"], NUMBER, -1, *place)
-        self._shelves.count(row["shelf"], EXPIRED, 1, *place)
-        if row["state"] == "scheduled" and row["failures"]:
-            self._shelves.count(row["shelf"], RETRYING, -1, *place)
+        if row.lines:
+            cursor.execute("DELETE FROM abpjobs_log WHERE job = ?", (row.sequence,))
+        cursor.execute("DELETE FROM abpjobs_continuing WHERE job = ?", (row.sequence,))
+        cursor.execute("DELETE FROM abpjobs_job WHERE sequence = ?", (row.sequence,))
+        place = (row.tenant_id, row.queue, row.state)
+        self._shelves.count(row.shelf, NUMBER, -1, *place)
+        self._shelves.count(row.shelf, EXPIRED, 1, *place)
+        if row.state == "scheduled" and row.failures:
+            self._shelves.count(row.shelf, RETRYING, -1, *place)
 
     def _settle(self, cursor: sqlite3.Cursor) -> None:
         self._shelves.write(cursor)
@@ -133,19 +133,19 @@ class SqliteMoves(SqliteQuestions):
     def _forget(self) -> None:
         self._shelves.forget()
 
-    def _mark_parent(self, cursor: sqlite3.Cursor, row: sqlite3.Row, state: str, at: float) -> bool:
+    def _mark_parent(self, cursor: sqlite3.Cursor, row: JobRow, state: str, at: float) -> bool:
         # One that was marked at an earlier end keeps that mark: its children go on as they would have gone on then
         cursor.execute(
             "INSERT OR IGNORE INTO abpjobs_continuing SELECT ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM abpjobs_job "
             "INDEXED BY abpjobs_job_awaiting WHERE app = ? AND parent_id = ? AND state = 'awaiting')",
-            (row["sequence"], self.name, state, at, self.name, row["id"]),
+            (row.sequence, self.name, state, at, self.name, row.id),
         )
         return cursor.rowcount == 1
 
-    def _append_lines(self, cursor: sqlite3.Cursor, row: sqlite3.Row, lines: Sequence[LogLine]) -> None:
+    def _append_lines(self, cursor: sqlite3.Cursor, row: JobRow, lines: Sequence[LogLine]) -> None:
         if not lines:
             return
-        job, last = row["sequence"], row["lines"]
+        job, last = row.sequence, row.lines
         values = [
             (job, last + number, line.at.timestamp(), line.attempt, line.level, line.text)
             for number, line in enumerate(lines, start=1)
@@ -158,8 +158,8 @@ class SqliteMoves(SqliteQuestions):
 
     def _expect(
         self, cursor: sqlite3.Cursor, job_id: str, expected: Collection[JobState], tenant: TenantScope, action: str
-    ) -> sqlite3.Row:
+    ) -> JobRow:
         row = self._row(cursor, job_id, tenant)
-        if row["state"] not in expected:
-            raise StateChangedError(job_id, row["state"], action)
+        if row.state not in expected:
+            raise StateChangedError(job_id, row.state, action)
         return row

@@ -57,13 +57,13 @@ class SqliteQuestions(SharedSqlite, JobStorage):
     def history(self, job_id: str) -> list[StateEntry]:
         with self.reading() as cursor:
             job = self._row(cursor, job_id)
-            found = self._entries(cursor, job["entry"], MAX_HISTORY)
+            found = self._entries(cursor, job.entry, MAX_HISTORY)
         return [rows.entry_of(row) for row in reversed(found)]
 
     def log(self, job_id: str) -> list[LogLine]:
         with self.reading() as cursor:
             job = self._row(cursor, job_id)
-            found = cursor.execute("SELECT * FROM abpjobs_log WHERE job = ? ORDER BY sequence", (job["sequence"],))
+            found = cursor.execute("SELECT * FROM abpjobs_log WHERE job = ? ORDER BY sequence", (job.sequence,))
             return [rows.line_of(row) for row in found]
 
     def find(self, query: JobQuery) -> JobPage:
@@ -158,18 +158,18 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         with self.reading() as cursor:
             return inconsistencies(cursor, self.name)
 
-    def _row(self, cursor: sqlite3.Cursor, job_id: str, tenant: TenantScope = ANY_TENANT) -> sqlite3.Row:
+    def _row(self, cursor: sqlite3.Cursor, job_id: str, tenant: TenantScope = ANY_TENANT) -> rows.JobRow:
         sql, parameters = _ROW, [self.name, job_id]
         if not isinstance(tenant, AnyTenant):
             sql, parameters = sql + " AND tenant_id IS ?", [*parameters, tenant]  # type: ignore[list-item]
-        row: sqlite3.Row | None = cursor.execute(sql, parameters).fetchone()
+        row = cursor.execute(sql, parameters).fetchone()
         if row is None:
             raise JobNotFoundError(job_id)
-        return row
+        return rows.JobRow(*row)
 
-    def _find_held(self, cursor: sqlite3.Cursor, lease: Lease) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = cursor.execute(_HELD, (self.name, lease.job_id, lease.fence)).fetchone()
-        return row
+    def _find_held(self, cursor: sqlite3.Cursor, lease: Lease) -> rows.JobRow | None:
+        row = cursor.execute(_HELD, (self.name, lease.job_id, lease.fence)).fetchone()
+        return None if row is None else rows.JobRow(*row)
 
     def _entries(self, cursor: sqlite3.Cursor, newest: int, limit: int) -> list[sqlite3.Row]:
         """Return history entries, newest first."""

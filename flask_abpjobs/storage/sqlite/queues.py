@@ -7,6 +7,7 @@ from typing import Final
 
 from ...model import JobState
 from ..base import BATCH
+from .rows import EntryData
 from .transitions import SqliteTransitions
 
 _SHELVES: Final = "SELECT id FROM abpjobs_shelf WHERE app = ? AND state = 'enqueued' AND queue = ? AND number > 0"
@@ -37,8 +38,8 @@ class SqliteQueues(SqliteTransitions):
             parents = []
             for stale in found:
                 row = self._row(cursor, stale["id"])  # it may have been parked until the one before went
-                if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}):
-                    parents.append(row["sequence"])
+                if self._move(cursor, row, JobState.DELETED, now, reason, EntryData(by=by)):
+                    parents.append(row.sequence)
             if parents:
                 self._continue(cursor, now, parents)
         self._watch.notify()

@@ -21,13 +21,54 @@ from ...model import (
     StateEntry,
 )
 
-COLUMNS: Final = (
-    "sequence, id, shelf, name, queue, priority, state, state_at, position, parked, created_at, payload, arguments, "
-    "tenant_id, enqueued_by, due_at, first_due_at, begin_before, parent_id, unique_key, concurrency_key, "
-    "max_concurrent, rare, attempt, failures, crashes, fence, server_id, worker, started_at, latency, duration, "
-    "reason, error_type, error_message, result, progress, expires_at, entry, entries, lines"
-)
-"""Of ``abpjobs_job``, in the order in which :func:`record_of` takes them."""
+
+class JobRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of ``abpjobs_job``: :data:`COLUMNS` in this order."""
+
+    sequence: int
+    id: str
+    shelf: int
+    name: str
+    queue: str
+    priority: int
+    state: str
+    state_at: float
+    position: float
+    parked: int
+    created_at: float
+    payload: bytes
+    arguments: bytes | None
+    tenant_id: str | None
+    enqueued_by: str | None
+    due_at: float | None
+    first_due_at: float | None
+    begin_before: float | None
+    parent_id: str | None
+    unique_key: str | None
+    concurrency_key: str | None
+    max_concurrent: int | None
+    rare: bytes | None
+    attempt: int
+    failures: int
+    crashes: int
+    fence: int
+    server_id: str | None
+    worker: str | None
+    started_at: float | None
+    latency: float | None
+    duration: float | None
+    reason: str | None
+    error_type: str | None
+    error_message: str | None
+    result: bytes | None
+    progress: bytes | None
+    expires_at: float | None
+    entry: int
+    entries: int
+    lines: int
+
+
+COLUMNS: Final = ", ".join(JobRow.__struct_fields__)
 INSERT: Final = (
     "INSERT OR IGNORE INTO abpjobs_job (app, id, shelf, name, queue, priority, state, state_at, position, created_at, "
     "payload, arguments, tenant_id, enqueued_by, due_at, first_due_at, begin_before, parent_id, unique_key, "
@@ -49,6 +90,23 @@ class Rare(msgspec.Struct, frozen=True, omit_defaults=True):
     unique_for: float | None = None
     rerun_of: str | None = None
     recurring_id: str | None = None
+
+
+class EntryData(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``StateEntry.data``; what does not apply is left out."""
+
+    queue: str | None = None
+    due_at: float | None = None
+    by: str | None = None
+    attempt: int | None = None
+    server: str | None = None
+    worker: str | None = None
+    latency: float | None = None
+    duration: float | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    recovered: bool = False
 
 
 FINISHED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED})
@@ -73,99 +131,57 @@ def seconds_of(time: datetime | None) -> float | None:
     return None if time is None else time.timestamp()
 
 
-def record_of(row: sqlite3.Row, retention: Retention) -> JobRecord:
-    """Return the job of a row with :data:`COLUMNS`.
+def record_of(row: JobRow, retention: Retention) -> JobRecord:
+    """Return the job of a row.
 
     :param retention: of the storage; it says when a job that has none of its own expires.
     """
-    (
-        _sequence,
-        job_id,
-        _shelf,
-        name,
-        queue,
-        priority,
-        state_name,
-        state_at,
-        _position,
-        _parked,
-        created_at,
-        payload,
-        arguments,
-        tenant_id,
-        enqueued_by,
-        due_at,
-        first_due_at,
-        begin_before,
-        parent_id,
-        unique_key,
-        concurrency_key,
-        max_concurrent,
-        rare_data,
-        attempt,
-        failures,
-        crashes,
-        fence,
-        server_id,
-        worker,
-        started_at,
-        latency,
-        duration,
-        reason,
-        error_type,
-        error_message,
-        result,
-        progress,
-        expires_at,
-        _entry,
-        _entries,
-        _lines,
-    ) = row
-    state = _STATES[state_name]
-    rare = NOTHING_RARE if rare_data is None else _decode_rare(rare_data)
+    state = _STATES[row.state]
+    rare = NOTHING_RARE if row.rare is None else _decode_rare(row.rare)
+    expires_at = row.expires_at
     if rare.retention is None and state in FINISHED:
-        expires_at = retention.expiry(state, state_at)
+        expires_at = retention.expiry(state, row.state_at)
     return JobRecord(
-        id=job_id,
-        name=name,
-        queue=queue,
-        priority=priority,
+        id=row.id,
+        name=row.name,
+        queue=row.queue,
+        priority=row.priority,
         state=state,
-        state_at=_from_seconds(state_at, UTC),
-        created_at=_from_seconds(created_at, UTC),
-        payload=payload,
-        arguments=() if arguments is None else _arguments_of(arguments),
-        tenant_id=tenant_id,
-        enqueued_by=enqueued_by,
+        state_at=_from_seconds(row.state_at, UTC),
+        created_at=_from_seconds(row.created_at, UTC),
+        payload=row.payload,
+        arguments=() if row.arguments is None else _arguments_of(row.arguments),
+        tenant_id=row.tenant_id,
+        enqueued_by=row.enqueued_by,
         correlation_id=rare.correlation_id,
-        due_at=None if due_at is None else _from_seconds(due_at, UTC),
-        first_due_at=None if first_due_at is None else _from_seconds(first_due_at, UTC),
+        due_at=None if row.due_at is None else _from_seconds(row.due_at, UTC),
+        first_due_at=None if row.first_due_at is None else _from_seconds(row.first_due_at, UTC),
         retry=rare.retry,
-        attempt=attempt,
-        failures=failures,
-        crashes=crashes,
-        fence=fence,
-        server_id=server_id,
-        worker=worker,
-        started_at=None if started_at is None else _from_seconds(started_at, UTC),
-        latency=latency,
-        duration=duration,
-        reason=reason,
-        error_type=error_type,
-        error_message=error_message,
-        result=result,
-        progress=None if progress is None else _decode_progress(progress),
+        attempt=row.attempt,
+        failures=row.failures,
+        crashes=row.crashes,
+        fence=row.fence,
+        server_id=row.server_id,
+        worker=row.worker,
+        started_at=None if row.started_at is None else _from_seconds(row.started_at, UTC),
+        latency=row.latency,
+        duration=row.duration,
+        reason=row.reason,
+        error_type=row.error_type,
+        error_message=row.error_message,
+        result=row.result,
+        progress=None if row.progress is None else _decode_progress(row.progress),
         expires_at=None if expires_at is None else _from_seconds(expires_at, UTC),
         retention=rare.retention,
         timeout=rare.timeout,
-        begin_before=None if begin_before is None else _from_seconds(begin_before, UTC),
-        parent_id=parent_id,
+        begin_before=None if row.begin_before is None else _from_seconds(row.begin_before, UTC),
+        parent_id=row.parent_id,
         parent_on=rare.parent_on,
         delay=rare.delay,
-        unique_key=unique_key,
+        unique_key=row.unique_key,
         unique_for=rare.unique_for,
-        concurrency_key=concurrency_key,
-        max_concurrent=max_concurrent,
+        concurrency_key=row.concurrency_key,
+        max_concurrent=row.max_concurrent,
         rerun_of=rare.rerun_of,
         recurring_id=rare.recurring_id,
     )
@@ -218,10 +234,9 @@ def values_of(record: JobRecord, app: str, shelf: int, entry: int) -> tuple[Any,
     )
 
 
-def rare_of(row: sqlite3.Row) -> Rare:
+def rare_of(row: JobRow) -> Rare:
     """Return the rare fields of a row."""
-    data = row["rare"]
-    return NOTHING_RARE if data is None else _decode_rare(data)
+    return NOTHING_RARE if row.rare is None else _decode_rare(row.rare)
 
 
 def recurring_of(row: sqlite3.Row) -> RecurringRecord:

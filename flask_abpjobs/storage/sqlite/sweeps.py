@@ -8,6 +8,7 @@ from typing import Final
 from ...model import JobState
 from ..base import BATCH
 from . import rows, unique
+from .rows import EntryData, JobRow
 from .transitions import SqliteTransitions
 
 _DUE: Final = (
@@ -46,10 +47,9 @@ class SqliteSweeps(SqliteTransitions):
         with self.writing() as cursor:
             now = self.now()
             found = cursor.execute(_DUE, (self.name, now, BATCH)).fetchall()
-            for row in found:
-                data = {"queue": row["queue"]}
-                position = row["due_at"]
-                self._move(cursor, row, JobState.ENQUEUED, now, "Due", data, due_at=None, position=position)
+            for row in [JobRow(*row) for row in found]:
+                data = EntryData(queue=row.queue)
+                self._move(cursor, row, JobState.ENQUEUED, now, "Due", data, due_at=None, position=row.due_at)
         self._watch.notify()
         return len(found)
 
@@ -74,7 +74,7 @@ class SqliteSweeps(SqliteTransitions):
             unique.forget_lapsed(cursor, self.name, now, BATCH)
             moved = 0
             for sequence in self._removable(cursor, now, BATCH):
-                row = cursor.execute(_BY_SEQUENCE, (sequence,)).fetchone()
+                row = JobRow(*cursor.execute(_BY_SEQUENCE, (sequence,)).fetchone())
                 moved += self._remove(cursor, row, now, BATCH - moved)
                 if moved >= BATCH:
                     break
@@ -100,23 +100,33 @@ class SqliteSweeps(SqliteTransitions):
                 found |= dict.fromkeys(sequence for _, sequence in sorted(oldest)[:excess])
         return list(found)[:limit]
 
-    def _remove(self, cursor: sqlite3.Cursor, row: sqlite3.Row, now: float, limit: int) -> int:
+    def _remove(self, cursor: sqlite3.Cursor, row: JobRow, now: float, limit: int) -> int:
         """Remove a job, once no other awaits it, and return how many jobs that was in all."""
         marked = "SELECT 1 FROM abpjobs_continuing WHERE job = ?"
-        if cursor.execute(marked, (row["sequence"],)).fetchone() is not None:
-            moved = self._continue(cursor, now, [row["sequence"]])
+        if cursor.execute(marked, (row.sequence,)).fetchone() is not None:
+            moved = self._continue(cursor, now, [row.sequence])
         else:
             moved = self._abandon(cursor, row, now, limit)
-        if self._children(cursor, row["id"], 1):
+        if self._children(cursor, row.id, 1):
             return moved  # the next sweep goes on
         self._drop(cursor, row)
         return moved + 1
 
-    def _drop_all(self, cursor: sqlite3.Cursor, state: str) -> None:
-        """Remove all jobs of a state, as a flush does."""
-        every = f"SELECT {rows.COLUMNS} FROM abpjobs_job WHERE app = ? AND state = ?"
-        for row in cursor.execute(every, (self.name, state)).fetchall():
-            self._drop(cursor, row)
+    def _drop_some(self, cursor: sqlite3.Cursor, state: str) -> int:
+        """Remove a batch of the jobs of a state, as a flush does, and return how many."""
+        if state == "processing":
+            where, parameters = "INDEXED BY abpjobs_job_held WHERE app = ? AND state = 'processing'", [self.name]
+        else:
+            where = "INDEXED BY abpjobs_job_shelved WHERE state <> 'processing' AND shelf = ?"
+            shelf = "SELECT id FROM abpjobs_shelf WHERE app = ? AND state = ? AND number > 0 LIMIT 1"
+            parameters = cursor.execute(shelf, (self.name, state)).fetchone()
+        if parameters is None:
+            return 0
+        some = f"SELECT {rows.COLUMNS} FROM abpjobs_job {where} LIMIT ?"
+        found = cursor.execute(some, (*parameters, BATCH)).fetchall()
+        for row in found:
+            self._drop(cursor, JobRow(*row))
+        return len(found)
 
     def _forget_removed(self, cursor: sqlite3.Cursor) -> None:
         """Let nothing point at jobs that were removed by a flush."""
@@ -127,9 +137,9 @@ class SqliteSweeps(SqliteTransitions):
             "AND NOT EXISTS (SELECT 1 FROM abpjobs_job WHERE app = job.app AND id = job.parent_id)",
             (self.name,),
         ).fetchall()
-        for row in orphans:
-            why = f"Job {row['parent_id']} was removed before it succeeded"
-            self._move(cursor, row, JobState.DELETED, now, why, {})
+        for row in [JobRow(*row) for row in orphans]:
+            why = f"Job {row.parent_id} was removed before it succeeded"
+            self._move(cursor, row, JobState.DELETED, now, why, EntryData())
         cursor.execute(
             "DELETE FROM abpjobs_unique WHERE app = ? AND ended = 0 "
             "AND NOT EXISTS (SELECT 1 FROM abpjobs_job WHERE app = abpjobs_unique.app AND id = abpjobs_unique.job)",

@@ -20,17 +20,17 @@ def take(cursor: sqlite3.Cursor, app: str, key: str, job_id: str, until: float |
     cursor.execute("INSERT OR REPLACE INTO abpjobs_unique VALUES (?, ?, ?, ?, 0)", (app, key, job_id, until))
 
 
-def take_again(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row, now: float) -> None:
+def take_again(cursor: sqlite3.Cursor, app: str, row: rows.JobRow, now: float) -> None:
     """Give a job that is requeued its key, unless another holds it."""
-    key = row["unique_key"]
-    if key is not None and holder(cursor, app, key, now) in (None, row["id"]):
+    key = row.unique_key
+    if key is not None and holder(cursor, app, key, now) in (None, row.id):
         seconds = rows.rare_of(row).unique_for
-        take(cursor, app, key, row["id"], None if seconds is None else row["created_at"] + seconds)
+        take(cursor, app, key, row.id, None if seconds is None else row.created_at + seconds)
 
 
-def free(cursor: sqlite3.Cursor, app: str, row: sqlite3.Row, now: float) -> None:
+def free(cursor: sqlite3.Cursor, app: str, row: rows.JobRow, now: float) -> None:
     """Take the key from a job that has ended; a key that was given for a time stays taken so long."""
-    mine = (app, row["unique_key"], row["id"])
+    mine = (app, row.unique_key, row.id)
     cursor.execute("UPDATE abpjobs_unique SET ended = 1 WHERE app = ? AND key = ? AND job = ?", mine)
     cursor.execute(
         "DELETE FROM abpjobs_unique WHERE app = ? AND key = ? AND job = ? AND (until IS NULL OR until <= ?)",

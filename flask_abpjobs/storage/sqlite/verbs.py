@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any, Final
 
@@ -82,9 +83,9 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
         self._local.mark = self._watch.mark()
 
-        def end(cursor: sqlite3.Cursor, row: sqlite3.Row, now: float) -> tuple[JobRecord | None, bool]:
+        def end(cursor: sqlite3.Cursor, row: rows.JobRow, now: float) -> tuple[JobRecord | None, bool]:
             self._finish(cursor, row, now, outcome)
-            follows = bool(outcome.children) or row["concurrency_key"] is not None
+            follows = bool(outcome.children) or row.concurrency_key is not None
             return (None if claim is None else self._claim(cursor, claim)), follows
 
         claimed, follows = self._with_lease(lease, "finish", end)
@@ -97,10 +98,10 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
         self._watch.notify()
 
     def report(self, lease: Lease, progress: JobProgress | None, lines: Sequence[LogLine]) -> None:
-        def keep(cursor: sqlite3.Cursor, row: sqlite3.Row, _: float) -> None:
+        def keep(cursor: sqlite3.Cursor, row: rows.JobRow, _: float) -> None:
             if progress is not None:
                 cursor.execute(
-                    "UPDATE abpjobs_job SET progress = ? WHERE sequence = ?", (rows.encode(progress), row["sequence"])
+                    "UPDATE abpjobs_job SET progress = ? WHERE sequence = ?", (rows.encode(progress), row.sequence)
                 )
             self._append_lines(cursor, row, lines)
 
@@ -121,7 +122,8 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
                 ("due_at", "result", "progress", "server_id", "worker", "begin_before")
             )
             fresh |= {"failures": 0, "crashes": 0, "position": now}
-            self._move(cursor, row, JobState.ENQUEUED, now, reason, {"queue": row["queue"], "by": by}, **fresh)
+            data = rows.EntryData(queue=row.queue, by=by)
+            self._move(cursor, row, JobState.ENQUEUED, now, reason, data, **fresh)
             unique.take_again(cursor, self.name, row, now)
             record = rows.record_of(self._row(cursor, job_id), self._retention)
         self._watch.notify()
@@ -138,8 +140,8 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
     ) -> JobRecord:
         with self.writing() as cursor:
             row, now = self._expect(cursor, job_id, expected, tenant, "deleted"), self.now()
-            if self._move(cursor, row, JobState.DELETED, now, reason, {"by": by}, due_at=None):
-                self._continue(cursor, now, [row["sequence"]])
+            if self._move(cursor, row, JobState.DELETED, now, reason, rows.EntryData(by=by), due_at=None):
+                self._continue(cursor, now, [row.sequence])
             record = rows.record_of(self._row(cursor, job_id), self._retention)
         self._watch.notify()
         return record
@@ -184,7 +186,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
 
     def recover_worker(self, server_id: str, worker: str) -> int:
         with self.writing() as cursor:
-            held = [row for row in self._held_by(cursor, server_id) if row["worker"] == worker]
+            held = [row for row in self._held_by(cursor, server_id) if row.worker == worker]
             recovered = self._recover(cursor, held, f"Worker {worker} of server {server_id} died")
         self._watch.notify()
         return recovered
@@ -231,8 +233,8 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
 
     def _remove_all(self, *states: str) -> None:
         for state in states:
-            with self.writing() as cursor:
-                self._drop_all(cursor, state)
+            while self.write(partial(self._drop_some, state=state)):
+                pass
         with self.writing() as cursor:
             self._forget_removed(cursor)
 
@@ -254,7 +256,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
             )
 
     def _with_lease(
-        self, lease: Lease, action: str, change: Callable[[sqlite3.Cursor, sqlite3.Row, float], Result]
+        self, lease: Lease, action: str, change: Callable[[sqlite3.Cursor, rows.JobRow, float], Result]
     ) -> Result:
         def operation(cursor: sqlite3.Cursor) -> tuple[Result] | None:
             row = self._find_held(cursor, lease)
