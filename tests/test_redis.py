@@ -95,6 +95,14 @@ class TestRoundTrips:
         server.ask("SCRIPT", "FLUSH")
         assert drain(storage) == 2
 
+    def test_a_clock_that_was_changed_is_noticed_with_the_next_claim(self, storage: JobStorage) -> None:
+        real = storage.now()
+        storage._wire._offset += 100  # type: ignore[attr-defined]  # as after a failover
+        assert storage.now() > real + 99
+        storage.add(make_job())
+        assert drain(storage) == 1
+        assert storage.now() == pytest.approx(real, abs=5)
+
     def test_the_clock_is_that_of_the_server(self, server: Any, storage: JobStorage) -> None:
         seconds, micros = server.ask("TIME")
         assert storage.now() == pytest.approx(int(seconds) + int(micros) / 1e6, abs=0.5)
@@ -132,7 +140,7 @@ class TestMemory:
             storage.add(make_job())
         job = storage.claim(CLAIM)
         assert job is not None
-        server.ask("CONFIG", "SET", "maxmemory", "1mb")
+        server.ask("CONFIG", "SET", "maxmemory", "100kb")
         with pytest.raises(StorageError, match=r"memory is full.*Raise maxmemory") as caught:
             storage.add(refused := make_job())
         assert server.url.partition("//")[2].partition("/")[0] in str(caught.value)
@@ -258,12 +266,50 @@ class TestFailures:
             open_storage(replica.url, "app").add(make_job())
 
 
+class TestChecking:
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            (("ZREM", "ready:default", "{place}"), "missing in index 'ready:default'"),
+            (("ZADD", "due", 1, "nobody"), "'due' has nobody"),
+            (("HINCRBY", "counts", "q:default", 1), "'q:default' in 'counts' says 3 jobs, a scan finds 2"),
+            (("HINCRBY", "counts", "created", 1), "3 jobs were created and have not expired, but 2 are present"),
+            (("HSET", "slots", "report:7", 1), "1 slots of 'report:7' are taken, but 0"),
+        ],
+    )
+    def test_what_does_not_fit_together_is_told(
+        self, redis_server: Any, command: tuple[str | int, ...], words: str
+    ) -> None:
+        storage = open_storage(redis_server.url, f"app-{new_job_id()}")
+        storage.add_many([make_job(), make_job()])
+        assert storage.check() == []
+        prefix = f"abpjobs:{{{storage.name}}}:"
+        place = redis_server.ask("ZRANGE", f"{prefix}ready:default", 0, 0)[0].decode()
+        name, key, *others = (str(word).format(place=place) for word in command)
+        redis_server.ask(name, prefix + key, *others)
+        (told,) = storage.check()
+        assert words in told
+        redis_server.empty(storage.name)
+
+
 class TestSettings:
     def test_a_server_says_what_it_is(self, redis_server: Any, valkey_server: Any) -> None:
         redis_says = open_storage(redis_server.url, "app").describe()
         assert redis_says.startswith("Redis ")
         assert redis_says.endswith(f", 127.0.0.1:{redis_server.port}/0")
         assert open_storage(valkey_server.url, "app").describe().startswith("Valkey ")
+
+    def test_a_user_with_the_rights_it_needs_and_no_more_can_work(self, start_redis: StartRedis) -> None:
+        server = start_redis()
+        rights = ["+@read", "+@write", "+@scripting", "+time", "+blpop", "-@dangerous", "-@admin"]
+        server.ask("ACL", "SETUSER", "shop", "on", ">secret", "~abpjobs:{app}:*", *rights)
+        storage = announced(open_storage(f"redis://shop:secret@127.0.0.1:{server.port}/0", "app"))
+        storage.add(make_job())
+        assert drain(storage) == 1
+        assert storage.warnings() == []
+        assert storage.describe() == f"Redis of an unknown version, 127.0.0.1:{server.port}/0"
+        with pytest.raises(StorageError, match="Allow its user"):
+            open_storage(f"redis://shop:secret@127.0.0.1:{server.port}/0", "other").add(make_job())
 
     def test_settings_that_endanger_jobs_are_named(self, start_redis: StartRedis) -> None:
         safe = start_redis("--appendonly", "yes")
@@ -306,7 +352,7 @@ class TestAddresses:
     def test_a_cluster_keeps_an_application_on_one_node(self, start_redis: StartRedis, eventually: Any) -> None:
         nodes = [start_redis("--cluster-enabled", "yes") for _ in range(3)]
         for place, node in enumerate(nodes):
-            node.ask("CLUSTER", "ADDSLOTSRANGE", place * 5461, 16383 if place == 2 else place * 5461 + 5460)
+            node.ask("CLUSTER", "ADDSLOTS", *range(place, 16384, 3))
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
         for node in nodes[1:]:
             node.ask("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)

@@ -104,7 +104,7 @@ class TestTheFile:
         connection.close()
 
     @pytest.mark.parametrize(
-        "url", ["redis://h/0", "sqlite://jobs.db", "sqlite:///", "postgres://u:secret@h/d", "jobs.db", ""]
+        "url", ["mysql://h/0", "sqlite://jobs.db", "sqlite:///", "postgres://u:secret@h/d", "jobs.db", ""]
     )
     def test_an_unknown_url_says_what_there_is_and_hides_passwords(self, url: str) -> None:
         with pytest.raises(ConfigError, match=r"Use sqlite:///name.db") as caught:

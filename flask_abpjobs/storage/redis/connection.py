@@ -19,6 +19,8 @@ from .scripts import Script
 Argument = bytes | str | int | float
 CLOCK_LASTS: Final = 30.0
 """Seconds for which one look at the server's clock is good."""
+CLOCK_DIFFERS: Final = 0.5
+"""Seconds by which our idea of the server's clock may be wrong: after a failover another machine's clock counts."""
 MAX_IDLE: Final = 32
 _FAILURES: Final = (exceptions.RedisError, OSError)
 
@@ -88,6 +90,11 @@ class Wire:
                 self._measured_at = monotonic  # the old distance is still a good one; whoever acts will meet the error
         assert self._offset is not None
         return time.monotonic() + self._offset
+
+    def hear(self, at: float) -> None:
+        """Hear what the server's clock said a moment ago; if ours says much else, the next question measures anew."""
+        if self._offset is not None and abs(time.monotonic() + self._offset - at) > CLOCK_DIFFERS:
+            self._measured_at = -CLOCK_LASTS
 
     def close(self) -> None:
         """Close the connections that are not in use; the next call opens new ones."""

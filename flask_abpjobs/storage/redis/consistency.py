@@ -99,9 +99,9 @@ def _index_entries(job_id: str, job: _Job) -> Iterator[tuple[str, str]]:
     if state is JobState.PROCESSING:
         yield f"held:{mutable['server_id']}", job_id
         return
-    flags = (1 if tenant else 0) + (2 if static["retention"] else 0)
+    flags = (tenant is not None) + 2 * (static["retention"] is not None)
     yield f"by:{state.value}:{flags}:{len(queue.encode())}:{queue}:{static['name']}", job_id
-    if tenant:
+    if tenant is not None:
         yield f"tenant:{state.value}:{tenant}", job_id
     if state is JobState.ENQUEUED:
         place = f"{int(mutable['position'] * 1000000 + 0.5):016d}{job_id}"
@@ -112,7 +112,7 @@ def _index_entries(job_id: str, job: _Job) -> Iterator[tuple[str, str]]:
         if mutable["failures"] > 0:
             yield "retrying", job_id
     elif state is JobState.AWAITING:
-        if static["parent_id"]:
+        if static["parent_id"] is not None:
             yield f"children:{static['parent_id']}", job_id
     elif static["retention"] and static["retention"][("succeeded", "deleted", "failed").index(state.value)] is not None:
         yield "expiring", job_id
@@ -132,7 +132,7 @@ def _wrong_counts(wire: Wire, jobs: dict[str, _Job]) -> list[str]:
     scanned: Counter[tuple[str, str]] = Counter()
     for job in jobs.values():
         tenant = job.static["tenant_id"]
-        places = (f"counts:of:{tenant}", "counts:tenants") if tenant else ("counts",)
+        places = (f"counts:of:{tenant}", "counts:tenants") if tenant is not None else ("counts",)
         what = f"q:{job.static['queue']}" if job.state is JobState.ENQUEUED else job.state.value
         for place in places:
             scanned[place, what] += 1
@@ -159,7 +159,7 @@ def _wrong_slots(wire: Wire, jobs: dict[str, _Job]) -> list[str]:
     running: Counter[str] = Counter()
     for job in jobs.values():
         key = job.static["concurrency_key"]
-        if key and job.state is JobState.PROCESSING:
+        if key is not None and job.state is JobState.PROCESSING:
             running[key] += 1
     answer = wire.command(b"HGETALL", wire.prefix + b"slots")
     slots = {key.decode(): int(number) for key, number in zip(answer[::2], answer[1::2], strict=True)}

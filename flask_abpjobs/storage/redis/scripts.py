@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib.resources import files
 from typing import Final
 
@@ -36,14 +37,24 @@ _LIBRARIES: Final = {
 """The files that stand above a verb's own, below ``base``; the others need none."""
 
 
+_FIELD: Final = re.compile(r"\b([SM])\.(\w+)")
+"""A field of a job's element 0 (``S.queue``) or 1 (``M.state``)."""
+
+
 class Script:
     """One verb's script. Servers know it by its digest and are sent the text when they do not."""
 
     def __init__(self, verb: str) -> None:
         parts = [_read(name) for name in ("base", *_LIBRARIES.get(verb, ()), verb)]
         self.verb = verb
-        self.text = "\n".join((_constants(), *parts)).encode()
+        self.text = _FIELD.sub(_place_of, "\n".join((_constants(), *parts))).encode()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+
+def _place_of(field: re.Match[str]) -> str:
+    """Return the place of a field that a script names: a number, so that no call builds a table of names."""
+    fields = layout.STATIC if field[1] == "S" else layout.MUTABLE
+    return str(fields.index(field[2]) + 1)
 
 
 def _read(name: str) -> str:
@@ -51,7 +62,7 @@ def _read(name: str) -> str:
 
 
 def _constants() -> str:
-    """Return Lua that knows the states, the places of fields and the bounds as Python does."""
+    """Return Lua that knows the states and the bounds as Python does."""
     lines = [f"local {state.name} = {code}" for state, code in layout.CODES.items()]
     names = ", ".join(f"'{state.value}'" for state in layout.STATES)
     following = (
@@ -64,14 +75,8 @@ def _constants() -> str:
             *lines,
             f"local NAMES = {{{names}}}",
             f"local TRANSITIONS = {{{', '.join(following)}}}",
-            f"local S = {_places(layout.STATIC)}",
-            f"local M = {_places(layout.MUTABLE)}",
             f"local BATCH, MAX_CRASHES, MAX_HISTORY = {BATCH}, {MAX_CRASHES}, {MAX_HISTORY}",
             f"local MAX_LOG_LINES, MAX_TOKENS, FIRST_ENTRY = {MAX_LOG_LINES}, {MAX_TOKENS}, {FIRST_ENTRY}",
             f"local SUSPECT_DELAYS, TOMBSTONE = {{{delays}}}, '\\0'",
         )
     )
-
-
-def _places(fields: tuple[str, ...]) -> str:
-    return "{" + ", ".join(f"{name} = {place}" for place, name in enumerate(fields, start=1)) + "}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from redis.exceptions import NoPermissionError
+
 from ...errors import StorageError
 from .connection import Wire
 
@@ -32,7 +34,7 @@ def endangering(wire: Wire) -> list[str]:
             "appendonly is off: jobs since the last snapshot are lost when the server dies. Set it to yes, "
             "with appendfsync everysec or always."
         )
-    version = tuple(int(part) for part in server.get("redis_version", "0").split(".")[:2] if part.isdecimal())
+    version = tuple(int(part) for part in server.get("redis_version", "").split(".")[:2] if part.isdecimal())
     if version and version < OLDEST:
         found.append(f"The server is of version {server['redis_version']}: use 6.2 or newer.")
     return found
@@ -42,7 +44,7 @@ def _info(wire: Wire, section: str) -> dict[str, str]:
     try:
         answer = wire.command(b"INFO", section)
     except StorageError as error:
-        if "NOPERM" in str(error):
+        if isinstance(error.__cause__, NoPermissionError):
             return {}  # a user who may not ask may still work
         raise
     lines = (line.partition(":") for line in answer.decode().splitlines())

@@ -247,7 +247,12 @@ class RedisJobStorage(RedisQuestions):
         return self._record(job_id, answer[2:])
 
     def _claimed(self, answer: list[bytes] | None) -> JobRecord | None:
-        return self._record(answer[1].decode(), answer[2:]) if answer else None
+        if not answer:
+            return None
+        record = self._record(answer[1].decode(), answer[2:])
+        if record.started_at is not None:
+            self._wire.hear(record.started_at.timestamp())
+        return record
 
     def _call_once(self, verb: str, claim: Claim | None, *arguments: Argument) -> Any:
         """Run a script that claims or finishes, and is done once however often it must be called.

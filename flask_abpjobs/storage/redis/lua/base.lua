@@ -1,5 +1,6 @@
 -- What all verbs share. Above this stand the constants that scripts.py writes: the states' numbers (SCHEDULED ...),
--- NAMES, TRANSITIONS, the places of fields (S of element 0, M of element 1), BATCH and the other bounds.
+-- NAMES, TRANSITIONS, BATCH and the other bounds. It also puts the places of fields in: S.queue stands for that of the
+-- queue in element 0 of a job's list, M.state for that of the state in element 1.
 --
 -- A script that fails keeps what it has written. So every step checks first and writes last, and what it writes first
 -- is refused when memory is full; once a script has written, the server lets it go on.
