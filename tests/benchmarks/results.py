@@ -65,7 +65,7 @@ class Results:
         return Table(f"{measurement.title}, {measurement.unit}", ("", "median", "min .. max", "to stock Huey"), rows)
 
     def _ratio(self, found: dict[str, dict[int, float]], key: str) -> str:
-        """Return the median of the ratios to stock Huey on the same kind of storage, each of one round, and their span."""
+        """Return the ratios to stock Huey on the same kind of storage, each of one round: their median and span."""
         base = found.get(BASELINES[entry_of(key).storage], {})
         ratios = [value / base[number] for number, value in found[key].items() if base.get(number)]
         if not ratios:
