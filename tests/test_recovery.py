@@ -18,6 +18,7 @@ import pytest
 
 from flask_abpjobs.engine import JobHuey, open_huey
 from flask_abpjobs.model import ANY_TENANT, JobQuery, JobRecord, JobState, new_job_id
+from flask_abpjobs.retry import RetryPolicy, encode_policy
 
 APP = Path(__file__).parent / "apps" / "ledger.py"
 NAME = "ledger"
@@ -52,9 +53,11 @@ class Site:
         self.servers.append(server)
         return server
 
-    def enqueue(self, name: str, payload: bytes) -> str:
+    def enqueue(self, name: str, payload: bytes, **fields: Any) -> str:
         now = datetime_now(self.huey)
-        record = JobRecord(id=new_job_id(), name=f"{NAME}.{name}", payload=payload, state_at=now, created_at=now)
+        record = JobRecord(
+            id=new_job_id(), name=f"{NAME}.{name}", payload=payload, state_at=now, created_at=now, **fields
+        )
         self.huey.records.add(record)
         return record.id
 
@@ -320,6 +323,21 @@ def test_greenlet_workers_run_jobs_of_all_kinds_and_stop_in_order(site: Site, ev
     server.terminate()
     assert server.wait(10) == 0
     assert site.huey.records.servers() == []
+
+
+@pytest.mark.parametrize("worker_type", ["greenlet", "process"])
+def test_an_attempt_that_takes_too_long_is_ended_and_its_worker_goes_on(
+    site: Site, eventually: Eventually, worker_type: str
+) -> None:
+    through = ["-m", "gevent.monkey", FLASK] if worker_type == "greenlet" else ["-m", "flask"]
+    never = encode_policy(RetryPolicy.none())
+    long = site.enqueue("work", b'{"number":1,"seconds":60}', timeout=0.3, retry=never)
+    site.start("--worker-type", worker_type, "--workers", "1", through=through)
+    eventually(lambda: site.job(long).state is JobState.FAILED, timeout=20)
+    assert site.job(long).error_message == "The attempt took longer than its timeout of 0.3 s."
+    short = site.enqueue("work", b'{"number":2}')
+    eventually(lambda: site.job(short).state is JobState.SUCCEEDED, timeout=20)
+    assert site.noted("done") == {"2": 1}
 
 
 def test_greenlet_workers_without_gevents_patches_are_refused_with_the_right_command(site: Site) -> None:
