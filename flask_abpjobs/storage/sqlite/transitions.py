@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from ...model import Claim, JobRecord, JobState, Outcome
+from ...model import Claim, JobState, Outcome
 from ..base import BATCH, MAX_CRASHES, SUSPECT_DELAYS
 from . import limits, rows
 from .continuations import SqliteContinuations
@@ -29,9 +29,9 @@ _READY: Final = (
 class SqliteTransitions(SqliteContinuations):
     """Claiming, finishing and taking back as steps of a transaction that the caller has begun."""
 
-    def _claim(self, cursor: sqlite3.Cursor, claim: Claim) -> JobRecord | None:
+    def _claim(self, cursor: sqlite3.Cursor, claim: Claim) -> JobRow | None:
         now = self.now()
-        record, ended = None, []
+        begun, ended = None, []
         for _ in range(BATCH + 1):
             row = self._first_ready(cursor, claim)
             if row is None:
@@ -42,16 +42,16 @@ class SqliteTransitions(SqliteContinuations):
                 if self._move(cursor, row, JobState.DELETED, now, why, EntryData()):
                     ended.append(row.sequence)
             elif row.concurrency_key is None or not limits.park_if_full(cursor, self.name, row):
-                record = self._begin(cursor, row, claim, now)
+                begun = self._begin(cursor, row, claim, now)
                 break
         else:
             self._watch.notify()  # there may be more behind those that were set aside
         if ended:
             self._continue(cursor, now, ended)
             self._watch.notify()  # what awaited them may be ready
-        return record
+        return begun
 
-    def _begin(self, cursor: sqlite3.Cursor, row: JobRow, claim: Claim, now: float) -> JobRecord:
+    def _begin(self, cursor: sqlite3.Cursor, row: JobRow, claim: Claim, now: float) -> JobRow:
         latency = max(0.0, now - row.state_at)
         changes = {
             "attempt": row.attempt + 1,
@@ -64,9 +64,7 @@ class SqliteTransitions(SqliteContinuations):
         }
         data = EntryData(attempt=row.attempt + 1, server=claim.server_id, worker=claim.worker, latency=latency)
         self._move(cursor, row, JobState.PROCESSING, now, None, data, **changes)
-        started_at = rows.time_of(now)
-        changes |= {"state": JobState.PROCESSING, "state_at": started_at, "started_at": started_at, "reason": None}
-        return replace(rows.record_of(row, self._retention), **changes)
+        return replace(row, state="processing", state_at=now, reason=None, **changes)
 
     def _first_ready(self, cursor: sqlite3.Cursor, claim: Claim) -> JobRow | None:
         for queue in claim.queues:

@@ -78,12 +78,13 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
         with self.reading() as cursor:
             if self._first_ready(cursor, claim) is None:
                 return None
-        return self.write(lambda cursor: self._claim(cursor, claim))
+        row = self.write(lambda cursor: self._claim(cursor, claim))
+        return None if row is None else rows.record_of(row, self._retention)
 
     def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
         self._local.mark = self._watch.mark()
 
-        def end(cursor: sqlite3.Cursor, row: rows.JobRow, now: float) -> tuple[JobRecord | None, bool]:
+        def end(cursor: sqlite3.Cursor, row: rows.JobRow, now: float) -> tuple[rows.JobRow | None, bool]:
             self._finish(cursor, row, now, outcome)
             follows = bool(outcome.children) or row.concurrency_key is not None
             return (None if claim is None else self._claim(cursor, claim)), follows
@@ -91,7 +92,7 @@ class SqliteJobStorage(SqliteSweeps, SqliteQueues, SqliteRecurring):
         claimed, follows = self._with_lease(lease, "finish", end)
         if self.is_memory or follows or outcome.state in (JobState.ENQUEUED, JobState.SCHEDULED):
             self._watch.notify()  # in memory nothing else tells those who wait for the job's end
-        return claimed
+        return None if claimed is None else rows.record_of(claimed, self._retention)
 
     def release(self, lease: Lease, reason: str) -> None:
         self._with_lease(lease, "release", lambda cursor, row, now: self._take_back(cursor, row, now, reason))
