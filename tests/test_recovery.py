@@ -345,3 +345,24 @@ def test_greenlet_workers_without_gevents_patches_are_refused_with_the_right_com
     assert server.wait(20) == 1
     assert "python -m gevent.monkey" in site.log()
     assert "Traceback" not in site.log()
+
+
+def test_workers_come_back_by_themselves_when_their_redis_does(
+    start_redis: Callable[..., Any], tmp_path: Path, eventually: Eventually
+) -> None:
+    server = start_redis("--appendonly", "yes", "--appendfsync", "always")
+    site = Site(tmp_path, server.url, NAME)
+    try:
+        site.start("--workers", "2")
+        before = [site.enqueue("work", b'{"number":%d,"seconds":0.5}' % number) for number in range(6)]
+        eventually(lambda: site.noted("start"), timeout=20)
+        server.stop()
+        eventually(lambda: "Redis at" in site.log(), timeout=20, message="a word about the missing Redis")
+        server.start()
+        after = site.enqueue("work", b'{"number":6}')
+        for job_id in (*before, after):
+            eventually(lambda job_id=job_id: site.job(job_id).state is JobState.SUCCEEDED, timeout=30)
+        assert set(site.noted("done")) == {str(number) for number in range(7)}
+        assert site.huey.records.check() == []
+    finally:
+        site.close()
