@@ -12,16 +12,25 @@ from pathlib import Path
 from .contenders import Entry
 from .redis_server import RedisServer
 
-LIBRARIES = {"flask_abpjobs": "Flask-AbpJobs", "huey": "huey"}
+LIBRARIES = {
+    "flask_abpjobs": "Flask-AbpJobs",
+    "huey": "Huey",
+    "rq": "RQ",
+    "dramatiq": "Dramatiq",
+    "celery": "Celery",
+    "flexiq": "FlexiQ",
+    "redis": "redis-py",
+}
 
 
 def describe(entries: Sequence[Entry], server: RedisServer) -> list[str]:
     """Return sentences about hardware, versions, and how busy the machine is."""
     versions = []
     for library in dict.fromkeys([*(entry.library for entry in entries), "redis"]):
-        name = LIBRARIES.get(library, library)
+        name = LIBRARIES[library]
         try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
+            version = importlib.metadata.version(name if library == "flask_abpjobs" else library)
+            versions.append(f"{name} {version}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{name} from its sources")
     busy = os.getloadavg()[0]
