@@ -40,13 +40,21 @@ class _Child:
     """What workers and the scheduler share: as processes they end when their parent was killed."""
 
     _parent = 0
+    _look_at = 0.0
 
     def belong_to(self, parent: int) -> None:
         """Note the process that makes this one."""
         self._parent = parent
 
     def leave_if_orphaned(self) -> None:
-        """End this process when its parent is gone: nobody renews its leases or looks after it any more."""
+        """End this process when its parent is gone: nobody renews its leases or looks after it any more.
+
+        It looks twice a second at most, for a busy worker asks before each job.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + 0.5
         if os.getpid() != self._parent and os.getppid() != self._parent:
             logger.warning("The server's main process is gone; process %d ends", os.getpid())
             raise KeyboardInterrupt

@@ -34,6 +34,7 @@ local function first_ready(server, worker, queues, now, number)
       end
       local job = load(string.sub(place, 17), FIRST_ENTRY - 1)
       local s, m = job and job.s, job and job.m
+      if job then job.place = place end
       local key = s and s[S.concurrency_key]
       local running = key and tonumber(call('HGET', P .. 'slots', key) or 0)
       aside = aside + 1

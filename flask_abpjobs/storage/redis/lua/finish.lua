@@ -46,7 +46,7 @@ end
 later = {} -- children that were there go on after those that come with this end are added
 move(job, state, now, reason, data, changes)
 if has_payload then call('LSET', job.key, 3, ARGV[6]) end
-if not failure and state == SUCCEEDED then call('LSET', job.key, 4, ARGV[7]) end
+if not failure and state == SUCCEEDED and (ARGV[7] ~= '' or m[M.fence] > 1) then call('LSET', job.key, 4, ARGV[7]) end
 keep_lines(job, at, lines)
 for _, record in ipairs(records) do insert(record, now) end
 local ended = later

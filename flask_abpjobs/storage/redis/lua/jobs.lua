@@ -97,13 +97,18 @@ end
 
 -- Indexes: a job is in those of its state. Both steps read the state from the job's mutable part.
 
+local checked -- the queue whose keys this call has looked at
+
 local function check_indexes(job, state)
   -- Raises WRONGTYPE before anything is written, if another program used one of our keys
   local queue = job.s[S.queue]
-  call('HLEN', P .. 'counts')
-  call('SCARD', P .. 'kinds')
-  call('ZCARD', P .. 'ready:' .. queue)
-  call('LLEN', P .. 'wake:' .. queue)
+  if queue ~= checked then
+    call('HLEN', P .. 'counts')
+    call('SCARD', P .. 'kinds')
+    call('ZCARD', P .. 'ready:' .. queue)
+    call('LLEN', P .. 'wake:' .. queue)
+    checked = queue
+  end
   call('ZCARD', state == PROCESSING and P .. 'heartbeats' or list_key(state, kind_of(job)))
   if state == SCHEDULED then call('ZCARD', P .. 'due') end
 end
@@ -118,7 +123,7 @@ local function leave_indexes(job)
   call('ZREM', list_key(state, kind_of(job)), id)
   if s[S.tenant_id] then call('ZREM', tenant_key(state, s[S.tenant_id]), id) end
   if state == ENQUEUED then
-    call('ZREM', line_key(job), place_of(job))
+    call('ZREM', line_key(job), job.place or place_of(job))
   elseif state == SCHEDULED then
     call('ZREM', P .. 'due', id)
     if m[M.failures] > 0 then call('ZREM', P .. 'retrying', id) end

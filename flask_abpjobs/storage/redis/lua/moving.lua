@@ -79,8 +79,7 @@ local function move(job, state, now, reason, data, changes)
     leave_indexes(job)
     count_state(job, -1)
   end
-  call('RPUSH', job.key, cmsgpack.pack({state, now, reason or false, data or false}))
-  if call('LLEN', job.key) > FIRST_ENTRY + MAX_HISTORY then
+  if call('RPUSH', job.key, cmsgpack.pack({state, now, reason or false, data or false})) > FIRST_ENTRY + MAX_HISTORY then
     call('LSET', job.key, FIRST_ENTRY, TOMBSTONE)
     call('LREM', job.key, -1, TOMBSTONE)
   end
