@@ -457,6 +457,11 @@ class TestCheck:
 
 
 class TestFileSystem:
+    def test_a_local_file_and_memory_give_no_warning(self, storage: SqliteJobStorage) -> None:
+        assert storage.warnings() == []
+        memory = open_storage("memory://", "app")
+        assert memory.warnings() == []
+
     MOUNTS = "/dev/vda / ext4 rw 0 0\nserver:/jobs {0} nfs4 rw 0 0\nserver:/b {0}/with\\040space 9p rw 0 0\n"
 
     @pytest.mark.parametrize(
