@@ -360,6 +360,34 @@ class TestCommittingTogether:
         assert storage.get(record.id).id == record.id
         assert storage.check() == []
 
+    def test_a_leader_that_was_stopped_before_it_named_another_holds_up_nobody_for_long(
+        self, storage: SqliteJobStorage, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+    ) -> None:
+        monkeypatch.setattr("flask_abpjobs.storage.sqlite.connection.PATIENCE", 0.05)
+        storage._is_led = True
+        assert storage.add(job())
+        assert together(storage, eventually, [partial(storage.add, job()) for _ in range(3)]) == [True] * 3
+
+    def test_many_threads_that_write_at_once_all_get_their_own_answer(self, storage: SqliteJobStorage) -> None:
+        known = [job() for _ in range(20)]
+        storage.add_many(known)
+        wrong: list[str] = []
+
+        def write(number: int) -> None:
+            for old in known:
+                new = job()
+                if not storage.add(new) or storage.add(old) or storage.add_many([old, new]) != [old.id, new.id]:
+                    wrong.append(f"thread {number}")
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert wrong == []
+        assert storage.counts()["created"] == 20 + 8 * 20
+        assert storage.check() == []
+
 
 def together(storage: SqliteJobStorage, eventually: Callable[..., Any], calls: list[Callable[[], Any]]) -> list[Any]:
     """Make calls from as many threads at the same moment, and return what each returned or raised."""
@@ -457,6 +485,11 @@ class TestCheck:
 
 
 class TestFileSystem:
+    def test_a_local_file_and_memory_give_no_warning(self, storage: SqliteJobStorage) -> None:
+        assert storage.warnings() == []
+        memory = open_storage("memory://", "app")
+        assert memory.warnings() == []
+
     MOUNTS = "/dev/vda / ext4 rw 0 0\nserver:/jobs {0} nfs4 rw 0 0\nserver:/b {0}/with\\040space 9p rw 0 0\n"
 
     @pytest.mark.parametrize(

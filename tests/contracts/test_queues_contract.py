@@ -224,6 +224,3 @@ class TestFields:
         )
         storage.add(job)
         assert storage.get(job.id) == job
-
-    def test_a_storage_says_what_endangers_jobs(self, storage: JobStorage) -> None:
-        assert storage.warnings() == []

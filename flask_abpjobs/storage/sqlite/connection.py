@@ -29,6 +29,8 @@ PAGE_SIZE: Final = 2048
 size it takes a tenth less time."""
 LOG_SIZE: Final = 4096 * 1000
 """Bytes of write-ahead log after which its pages go into the file: SQLite's usual number."""
+PATIENCE: Final = 5.0
+"""Seconds after which a thread that waits for a leader looks whether there is one."""
 MAX_TOGETHER: Final = 50
 """The most operations of waiting threads that one transaction carries."""
 Result = TypeVar("Result")
@@ -46,6 +48,8 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
         self.is_memory = filename == ":memory:"
         self._turn_file: int | None = None
         self._waiting: deque[Write] = deque()
+        self._is_led = False
+        self._order = threading.Lock()
         self._readers = ReaderPool(self._create_connection)
         super().__init__(name, filename, timeout=BUSY_TIMEOUT, create_tables=False)
         _open_storages.add(self)
@@ -92,20 +96,38 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
         :raises StorageError: of the operation or of its commit; nothing of it was written.
         """
         write = Write(operation)
-        self._waiting.append(write)
         try:
-            with self.lock:
-                while not write.is_done:
-                    self._write_waiting()
+            with self._order:
+                self._waiting.append(write)
+                write.leads = not self._is_led
+                self._is_led = True
+            while not (write.leads or write.woken.acquire(timeout=PATIENCE)):
+                write.leads = not self.lock.locked()  # the leader was stopped before it could name another
+            if write.leads and not write.is_done:
+                with self.lock:
+                    while not write.is_done:
+                        self._write_waiting()
         except BaseException:
-            with contextlib.suppress(ValueError):
+            with self._order, contextlib.suppress(ValueError):
                 self._waiting.remove(write)
             raise
+        finally:
+            if write.leads:
+                self._pass_on()
         if write.error is not None:
             with self._translated():
                 raise write.error
         result: Result = write.result
         return result
+
+    def _pass_on(self) -> None:
+        """Let the thread that has waited longest lead, if there is one."""
+        with self._order:
+            following = self._waiting[0] if self._waiting else None
+            self._is_led = following is not None
+            if following is not None and not following.leads:
+                following.leads = True
+                following.woken.release()
 
     def _write_waiting(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_TOGETHER))]
@@ -241,6 +263,8 @@ class SharedSqlite(SqliteStorage):  # type: ignore[misc]
     def _after_fork_in_child(self) -> None:
         self.lock = threading.Lock()
         self._waiting.clear()  # of threads that are not in this process
+        self._is_led = False
+        self._order = threading.Lock()
         self._forget()
         self._readers = ReaderPool(self._create_connection)
         if self._turn_file is not None:

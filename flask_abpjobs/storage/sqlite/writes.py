@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,15 @@ class Write:
     :param operation: works on a cursor inside a transaction. It may be tried again after a rollback.
     """
 
-    __slots__ = ("error", "is_done", "operation", "result")
+    __slots__ = ("error", "is_done", "leads", "operation", "result", "woken")
 
     def __init__(self, operation: Callable[[sqlite3.Cursor], Any]) -> None:
         self.operation = operation
+        self.leads = False
+        """Whether its thread is to write for all that wait."""
+        self.woken = threading.Lock()
+        """Held until the operation has an end, or its thread leads."""
+        self.woken.acquire()
         self.is_done = False
         self.result: Any = None
         self.error: Exception | None = None
@@ -26,3 +32,5 @@ class Write:
         self.result = result
         self.error = error
         self.is_done = True
+        if self.woken.locked():
+            self.woken.release()
