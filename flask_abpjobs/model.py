@@ -115,7 +115,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     deleted: timedelta | None = timedelta(days=1)
     failed: timedelta | None = None
     max_succeeded: int | None = None
-    """The most succeeded jobs that are kept: the oldest go first."""
+    """The most succeeded jobs that are kept: the oldest go first. Jobs with a retention of their own are not counted."""
     max_deleted: int | None = None
     max_failed: int | None = None
 
@@ -182,7 +182,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     """When a finished job may be removed."""
     retention: Retention | None = None
-    """How long this job is kept, instead of the storage's own retention; its counts do not apply."""
+    """How long this job is kept, instead of the storage's own retention. Numbers of jobs in it say nothing."""
     timeout: float | None = None
     """Seconds that one attempt may take."""
     begin_before: datetime | None = None

@@ -179,6 +179,18 @@ class TestRetention:
         assert [job.id for job in jobs if is_there(counted, job.id)] == ids(*jobs[3:])
         assert counted.counts()["expired"] == 3
 
+    def test_jobs_with_a_retention_of_their_own_are_not_counted(
+        self, open_serving: OpenNamed, make_job: MakeJob
+    ) -> None:
+        counted = open_serving(retention=Retention(max_succeeded=1))
+        own = [make_job(retention=Retention(succeeded=None)) for _ in range(3)]
+        jobs = [make_job() for _ in range(3)]
+        for job in (jobs[0], own[0], jobs[1], own[1], jobs[2], own[2]):
+            counted.add(job)
+            run(counted, job.id)
+        assert [counted.prune(), counted.prune()] == [2, 0]
+        assert all(is_there(counted, job.id) for job in (*own, jobs[2]))
+
     def test_a_count_removes_by_batches(self, open_serving: OpenNamed, make_job: MakeJob) -> None:
         counted = open_serving(retention=Retention(max_deleted=0))
         for _ in range(2):

@@ -86,11 +86,11 @@ class SqliteSweeps(SqliteTransitions):
         shelves = cursor.execute(_SHELVES, (self.name,)).fetchall()
         found = dict.fromkeys(row["sequence"] for row in cursor.execute(_EXPIRED, (self.name, now, limit)))
         for state in (JobState.SUCCEEDED, JobState.DELETED, JobState.FAILED):
-            these = [row for row in shelves if row["state"] == state]
+            these = [row for row in shelves if row["state"] == state and not row["is_kept"]]
             kept_for = self._retention.expiry(state, 0.0)
             if kept_for is not None:
                 for shelf in these:
-                    if not shelf["is_kept"] and len(found) < limit:
+                    if len(found) < limit:
                         over = cursor.execute(_OVER, (shelf["id"], now - kept_for, limit)).fetchall()
                         found |= dict.fromkeys(row["sequence"] for row in over)
             most = self._retention.most(state)

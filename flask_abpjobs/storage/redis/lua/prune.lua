@@ -27,10 +27,12 @@ for place, state in ipairs(states) do
   local seconds, most = tonumber(ARGV[place]), tonumber(ARGV[place + 3])
   local lists, total = {}, 0
   for _, kind in ipairs(kinds) do
-    local list = list_key(state, kind)
-    if seconds and not parse_kind(kind).has_retention then remove_older(list, now - seconds) end
-    lists[#lists + 1] = list
-    total = total + call('ZCARD', list)
+    if not parse_kind(kind).has_retention then
+      local list = list_key(state, kind)
+      if seconds then remove_older(list, now - seconds) end
+      lists[#lists + 1] = list
+      total = total + call('ZCARD', list)
+    end
   end
   if most and total > most and moved < BATCH then
     for _, each in ipairs(merge(lists, false, nil, nil, math.min(total - most, BATCH))) do
