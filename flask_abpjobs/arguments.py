@@ -28,6 +28,8 @@ REDACTED: Final = "<redacted>"
 NO_NAN: Final = "An argument is or holds NaN or infinity, which JSON does not have."
 _MODULES: Final = re.compile(r"('[^']*')|\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 _OPEN: Final = (Any, list, dict, tuple, collections.abc.Mapping, collections.abc.Sequence)
+_PLAIN: Final = frozenset({bool, int, float, type(None)})
+"""Types whose ``repr`` is their source, and short."""
 _SECRET_NAME: Final = re.compile(
     r"(passw|passwd|pwd|secret|token|api_?key|apikey|authorization|cookie|connection_?string|card|iban|cvv|credential)",
     re.IGNORECASE,
@@ -47,6 +49,11 @@ class Parameters:
         self._sensitive = frozenset(sensitive)
         self._untyped = frozenset(untyped)
         self._types = _field_types(struct)
+        self._shown = [
+            (name, None if annotation is Any else type_name(annotation), _is_secret(name, self._sensitive))
+            for name, annotation in list(self._types.items())[:MAX_ARGUMENTS]
+        ]
+        """Name, type in words (``None``: that of the value) and whether it is secret, of the parameters on pages."""
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(struct, dec_hook=_decode_foreign)
         unknown = self._sensitive - self._types.keys()
         if unknown:
@@ -113,12 +120,11 @@ class Parameters:
     def display(self, value: Any) -> tuple[Argument, ...]:
         """Return the arguments as a person reads them, secrets redacted."""
         shown = []
-        for name, annotation in list(self._types.items())[:MAX_ARGUMENTS]:
-            argument = value.get(name, msgspec.UNSET) if isinstance(value, Mapping) else getattr(value, name, None)
-            if argument is msgspec.UNSET:
-                continue
-            kind = type_name(annotation) if annotation is not Any else type(argument).__name__
-            shown.append(_shown(name, argument, kind, self._sensitive))
+        is_mapping = isinstance(value, Mapping)
+        for name, kind, is_secret in self._shown:
+            argument = value.get(name, msgspec.UNSET) if is_mapping else getattr(value, name, None)
+            if argument is not msgspec.UNSET:
+                shown.append(_argument(name, argument, kind or type(argument).__name__, is_secret, self._sensitive))
         return tuple(shown)
 
 
@@ -137,13 +143,21 @@ class OpenParameters(Parameters):
 
     def display(self, value: Any) -> tuple[Argument, ...]:
         some = list(value.items())[:MAX_ARGUMENTS]
-        return tuple(_shown(name, argument, type(argument).__name__, self._sensitive) for name, argument in some)
+        return tuple(
+            _argument(name, argument, type(argument).__name__, _is_secret(name, self._sensitive), self._sensitive)
+            for name, argument in some
+        )
 
 
-def _shown(name: str, argument: Any, kind: str, hidden: Collection[str]) -> Argument:
-    if name in hidden or _SECRET_NAME.search(name):
+def _is_secret(name: str, hidden: Collection[str]) -> bool:
+    return name in hidden or _SECRET_NAME.search(name) is not None
+
+
+def _argument(name: str, argument: Any, kind: str, is_secret: bool, hidden: Collection[str]) -> Argument:
+    if is_secret:
         return Argument(name, "", kind, redacted=True)
-    return Argument(name, source_of(argument, hidden=hidden), kind)
+    text = repr(argument) if type(argument) in _PLAIN else source_of(argument, hidden=hidden)
+    return Argument(name, text, kind)
 
 
 def parameters_of(function: Callable[..., Any], *, sensitive: Collection[str] = ()) -> Parameters:
@@ -244,7 +258,7 @@ def _source(value: Any, limit: int, hidden: Collection[str]) -> str:
 
 
 def _member(name: str, value: Any, limit: int, hidden: Collection[str]) -> str:
-    return REDACTED if name in hidden or _SECRET_NAME.search(name) else _source(value, limit, hidden)
+    return REDACTED if _is_secret(name, hidden) else _source(value, limit, hidden)
 
 
 def _member_names(value: Any) -> list[str] | None:

@@ -115,7 +115,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     deleted: timedelta | None = timedelta(days=1)
     failed: timedelta | None = None
     max_succeeded: int | None = None
-    """The most succeeded jobs that are kept: the oldest go first. Those with a retention of their own are not counted."""
+    """The most succeeded jobs that are kept: the oldest go first. Jobs with a retention of their own do not count."""
     max_deleted: int | None = None
     max_failed: int | None = None
 

@@ -70,6 +70,8 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def over(self, defaults: JobOptions) -> JobOptions:
         """Return these settings, with those of ``defaults`` where these say nothing."""
+        if self is DEFAULT_OPTIONS:
+            return defaults
         given = {
             name: value
             for name in self.__struct_fields__

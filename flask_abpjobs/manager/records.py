@@ -86,7 +86,10 @@ def full_queue(defaults: Defaults, queue: str | None) -> str:
 
     :raises ConfigError: it is too long then.
     """
-    name = defaults.queue_prefix + (queue or defaults.queue)
+    name = queue or defaults.queue
+    if not defaults.queue_prefix:
+        return name
+    name = defaults.queue_prefix + name
     if not QUEUE_PATTERN.match(name):
         raise ConfigError(f"The queue name {name!r:.200} is too long with its prefix: use at most 64 characters.")
     return name

@@ -96,7 +96,8 @@ def _wrong_records(cursor: sqlite3.Cursor, app: str) -> list[str]:
         found.append(f"Job {job_id} is scheduled without a time.")
     for (job_id,) in cursor.execute(
         "SELECT job.id FROM abpjobs_job AS job LEFT JOIN abpjobs_entry AS entry ON entry.number = job.entry "
-        "WHERE job.app = ? AND (entry.state IS NULL OR entry.state <> job.state)",
+        "WHERE job.app = ? AND CASE WHEN job.entry = 0 THEN job.state <> 'enqueued' "
+        "ELSE entry.state IS NULL OR entry.state <> job.state END",
         (app,),
     ):
         found.append(f"The newest history entry of job {job_id} does not tell its state.")

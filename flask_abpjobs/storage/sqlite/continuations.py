@@ -11,7 +11,7 @@ from ...model import JobRecord, JobState, ParentEnd
 from ..base import BATCH
 from . import rows, unique
 from .moves import SqliteMoves
-from .rows import EntryData, JobRow
+from .rows import NO_ENTRY, EntryData, JobRow
 from .shelves import CREATED, NUMBER
 
 _WORDS: Final = {JobState.SUCCEEDED: "succeeded", JobState.DELETED: "was deleted"}
@@ -44,8 +44,10 @@ class SqliteContinuations(SqliteMoves):
             is_tenanted=record.tenant_id is not None,
             is_kept=record.retention is not None,
         )
-        data = EntryData(queue=record.queue, due_at=rows.seconds_of(record.due_at), by=record.enqueued_by)
-        entry = self._append_entry(cursor, None, state, state_at, record.reason, data)
+        entry = NO_ENTRY
+        if record.state is not JobState.ENQUEUED or record.reason is not None or record.state_at != record.created_at:
+            data = EntryData(queue=record.queue, due_at=rows.seconds_of(record.due_at), by=record.enqueued_by)
+            entry = self._append_entry(cursor, None, state, state_at, record.reason, data)
         if cursor.execute(rows.INSERT, rows.values_of(record, self.name, shelf, entry)).rowcount == 0:
             cursor.execute("DELETE FROM abpjobs_entry WHERE number = ?", (entry,))
             return record.id

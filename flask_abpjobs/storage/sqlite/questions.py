@@ -58,7 +58,11 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         with self.reading() as cursor:
             job = self._row(cursor, job_id)
             found = self._entries(cursor, job.entry, MAX_HISTORY)
-        return [rows.entry_of(row) for row in reversed(found)]
+        entries = [rows.entry_of(row) for row in reversed(found)]
+        oldest = found[-1]["previous"] if found else job.entry
+        if oldest == rows.NO_ENTRY and len(entries) < MAX_HISTORY:
+            entries.insert(0, rows.first_entry_of(job))
+        return entries
 
     def log(self, job_id: str) -> list[LogLine]:
         with self.reading() as cursor:

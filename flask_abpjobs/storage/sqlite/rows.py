@@ -244,6 +244,17 @@ def recurring_of(row: sqlite3.Row) -> RecurringRecord:
     return msgspec.structs.replace(_decode_recurring(row["record"]), version=row["version"])
 
 
+NO_ENTRY: Final = 0
+"""In the place of a job's first entry, where it says nothing that the job itself does not say: it was enqueued when it
+was made. Most jobs begin so, and the entry need not be written."""
+
+
+def first_entry_of(row: JobRow) -> StateEntry:
+    """Return the first entry of a job that has none stored."""
+    data = {"queue": row.queue} if row.enqueued_by is None else {"queue": row.queue, "by": row.enqueued_by}
+    return StateEntry(state=JobState.ENQUEUED, at=datetime.fromtimestamp(row.created_at, UTC), data=data)
+
+
 def entry_of(row: sqlite3.Row) -> StateEntry:
     """Return the history entry of a row."""
     at = datetime.fromtimestamp(row["at"], UTC)

@@ -65,7 +65,7 @@ CREATE TABLE abpjobs_job (
   result          BLOB,
   progress        BLOB,
   expires_at      REAL,                       -- of jobs with a retention of their own
-  entry           INTEGER NOT NULL,           -- the newest history entry
+  entry           INTEGER NOT NULL,           -- the newest history entry; 0: only the first, which the row implies
   entries         INTEGER NOT NULL,           -- how many there are
   lines           INTEGER NOT NULL DEFAULT 0, -- number of the newest log line
   UNIQUE (app, id)
