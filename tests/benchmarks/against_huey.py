@@ -1,4 +1,4 @@
-"""Ratios against stock Huey on SQLite, measured side by side in one run: ``tox -e bench``.
+"""Ratios against stock Huey on SQLite, measured side by side in one run: ``python tests/benchmarks/against_huey.py``.
 
 Stock Huey keeps no record of a task; we keep a record, a history of three entries and counters. Both write with
 ``synchronous=FULL``. Each figure is the median of several rounds, which take turns so that a slow moment of the machine

@@ -158,22 +158,26 @@ def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:
     ]
 
 
-def plain_arguments(record: JobRecord, most_tokens: int) -> list[bytes | str | float]:
-    """Return what ``add_plain`` needs to add a job: :func:`elements_of`, and the names of its places in the indexes.
+def is_plain(record: JobRecord) -> bool:
+    """Return whether ``add_plain`` can add a job."""
+    return record.state is JobState.ENQUEUED and record.unique_key is None
+
+
+def plain_arguments(record: JobRecord, place: int = 0) -> list[bytes | str | float]:
+    """Return what ``add_plain`` needs of a job: :func:`elements_of`, and the names of its places in the indexes.
 
     They are those that ``lua/jobs.lua`` works out.
     """
     flags = (record.tenant_id is not None) + 2 * (record.retention is not None)
     at = record.state_at.timestamp()
     return [
-        *elements_of(record),
+        *elements_of(record, place),
         record.queue,
         f"{flags}:{len(record.queue)}:{record.queue}:{record.name}",
-        f"{math.floor(at * 1_000_000 + 0.5):016d}{record.id}",
+        f"{math.floor((at + place / 1e6) * 1_000_000 + 0.5):016d}{record.id}",
         -int(record.priority),
         at,
         record.tenant_id or "",
-        most_tokens,
     ]
 
 

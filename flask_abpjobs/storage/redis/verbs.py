@@ -60,8 +60,8 @@ class RedisJobStorage(RedisQuestions):
     # Jobs
 
     def add(self, record: JobRecord) -> bool:
-        if record.state is JobState.ENQUEUED and record.unique_key is None:
-            return self._add_plain(record)
+        if layout.is_plain(record):
+            return self._add_plain((record,)) == [1]
         elements = layout.elements_of(record)
         try:
             answer = self._wire.call("add", *elements)
@@ -72,19 +72,26 @@ class RedisJobStorage(RedisQuestions):
             return _kept(answer) == [record.id]  # the id is the caller's own: if it is there, the first call added it
         return _kept(answer) == [record.id] and bool(answer[2])
 
-    def _add_plain(self, record: JobRecord) -> bool:
-        arguments = layout.plain_arguments(record, MAX_TOKENS)
+    def _add_plain(self, records: Sequence[JobRecord]) -> list[int]:
+        arguments: list[Argument] = [MAX_TOKENS]
+        for place, record in enumerate(records):
+            arguments += layout.plain_arguments(record, place)
         try:
-            return bool(self._wire.call("add_plain", *arguments))
+            new: list[int] = self._wire.call("add_plain", *arguments)
         except StorageError as error:
             if not is_cut(error):
                 raise
             self._wire.call("add_plain", *arguments)
-            return True  # the id is the caller's own: it is there now, by the first call or the second
+            return [1] * len(records)  # the ids are the caller's own: they are there now, by one call or the other
+        return new
 
     def add_many(self, records: Sequence[JobRecord]) -> list[str]:
         if len(records) > BATCH:
             raise ValueError(f"{len(records)} jobs are too many for one step: add up to {BATCH} at once.")
+        if all(map(layout.is_plain, records)):
+            if records:
+                self._add_plain(records)
+            return [record.id for record in records]
         return _kept(self._wire.call_again("add", *layout.elements_of_all(records)))
 
     def claim(self, claim: Claim) -> JobRecord | None:
