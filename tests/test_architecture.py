@@ -32,6 +32,7 @@ RANKS = {room: rank for rank, floor in enumerate(FLOORS) for room in floor}
 DOORS = {
     "huey": {"storage", "engine"},
     "redis": {"storage.redis"},
+    "hiredis": {"storage.redis"},
     "flask": {"context", "engine", "manager", "access", "dashboard", "cli", "embedded", "extension", "testing"},
     "flask_login": {"access"},
     "flask_wtf": {"dashboard"},

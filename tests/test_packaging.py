@@ -17,7 +17,7 @@ import flask_abpjobs
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flask_abpjobs"
-REQUIRED = {"flask", "flask-login", "flask-wtf", "huey", "redis", "msgspec", "cronsim", "tzdata"}
+REQUIRED = {"flask", "flask-login", "flask-wtf", "huey", "redis[hiredis]", "msgspec", "cronsim", "tzdata"}
 
 
 @pytest.fixture(scope="module")

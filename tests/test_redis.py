@@ -95,6 +95,13 @@ class TestRoundTrips:
         server.ask("SCRIPT", "FLUSH")
         assert drain(storage) == 2
 
+    def test_many_jobs_are_added_to_a_server_that_forgot_the_scripts(self, server: Any, storage: JobStorage) -> None:
+        storage.add(make_job())
+        server.ask("SCRIPT", "FLUSH")
+        batches = [[make_job() for _ in range(100)] for _ in range(4)]
+        assert len(set(storage.add_batches(batches))) == 400
+        assert storage.counts()["created"] == 401
+
     def test_a_clock_that_was_changed_is_noticed_with_the_next_claim(self, storage: JobStorage) -> None:
         real = storage.now()
         storage._wire._offset += 100  # type: ignore[attr-defined]  # as after a failover
@@ -159,6 +166,21 @@ class TestMemory:
 
 
 class TestFailures:
+    def test_many_jobs_for_a_server_that_is_full_or_gone_are_an_error_and_those_before_are_there(
+        self, own_server: Any
+    ) -> None:
+        storage = announced(open_storage(own_server.url, "app"))
+        assert storage.add_batches([[make_job()], [make_job()]])
+        own_server.ask("CONFIG", "SET", "maxmemory", "100kb")
+        with pytest.raises(StorageError, match="memory is full"):
+            storage.add_batches([[make_job()], [make_job()], [make_job()]])
+        own_server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert storage.counts()["created"] == 2
+        assert storage.check() == []
+        own_server.stop()
+        with pytest.raises(StorageError, match="cannot be reached"):
+            storage.add_batches([[make_job()], [make_job()]])
+
     def test_a_stopped_server_is_an_error_at_once_and_a_restarted_one_works(self, own_server: Any) -> None:
         storage = announced(open_storage(own_server.url, "app"))
         storage.add(make_job())

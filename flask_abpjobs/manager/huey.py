@@ -47,10 +47,7 @@ class HueyJobManager(BackgroundJobManager):
         if len(records) == 1 and records[0].unique_key is None:
             self._records.add(records[0])
             return [records[0].id]
-        ids: list[str] = []
-        for start in range(0, len(records), BATCH):
-            ids += self._records.add_many(records[start : start + BATCH])
-        return ids
+        return self._records.add_batches([records[start : start + BATCH] for start in range(0, len(records), BATCH)])
 
     def requeue(
         self,

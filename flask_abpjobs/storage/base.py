@@ -70,6 +70,13 @@ class JobStorage(ABC):
         :raises ValueError: there are more than :data:`BATCH`.
         """
 
+    def add_batches(self, batches: Sequence[Sequence[JobRecord]]) -> list[str]:
+        """Create batches of jobs one after the other, each as :meth:`add_many` does, and return all ids.
+
+        When one fails, those before it are there, and those after it may be.
+        """
+        return [job_id for batch in batches for job_id in self.add_many(batch)]
+
     @abstractmethod
     def claim(self, claim: Claim) -> JobRecord | None:
         """Give the first ready job to a worker: ENQUEUED -> PROCESSING, ``attempt`` + 1, ``fence`` + 1.

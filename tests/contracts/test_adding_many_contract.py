@@ -41,6 +41,20 @@ class TestAddingMany:
         assert (storage.get(now.id), storage.get(later.id)) == (now, later)
         assert (states(storage, now.id), states(storage, later.id)) == (["enqueued"], ["scheduled"])
 
+    def test_batches_come_one_after_the_other(self, storage: JobStorage, make_job: MakeJob) -> None:
+        batches = [[make_job(tenant_id="acme") for _ in range(number)] for number in (BATCH, 3, BATCH, 1)]
+        jobs = [job for batch in batches for job in batch]
+        assert storage.add_batches(batches) == ids(*jobs)
+        assert storage.add_batches(batches) == ids(*jobs)  # once more: what is there is left as it is
+        assert [job.id for job in claim_all(storage)] == ids(*jobs)
+        assert storage.counts(tenant="acme")["created"] == len(jobs)
+
+    def test_batches_may_hold_jobs_of_all_kinds(self, storage: JobStorage, make_job: MakeJob) -> None:
+        first, later = make_job(unique_key="k"), make_job(due_at=ago(-3600))
+        kept = storage.add_batches([[first, make_job()], [later], [make_job(unique_key="k")], []])
+        assert (kept[0], kept[2], kept[3]) == (first.id, later.id, first.id)
+        assert storage.add_batches([]) == []
+
     def test_none_is_nothing(self, storage: JobStorage) -> None:
         assert storage.add_many([]) == []
 

@@ -6,9 +6,10 @@ import os
 import select
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from hiredis import pack_command
 from redis import ConnectionPool, exceptions
 from redis.cluster import RedisCluster
 
@@ -61,6 +62,18 @@ class Wire:
             if not is_cut(error):
                 raise
             return self.call(verb, *arguments)
+
+    def call_ahead(self, verb: str, calls: Iterable[Sequence[Argument]]) -> None:
+        """Run a verb's script once for each of the calls; each is prepared while the server does the one before.
+
+        :raises StorageError: one failed, and maybe others; those before it were done.
+        """
+        script = self._scripts.get(verb) or self._scripts.setdefault(verb, Script(verb))
+        head = (b"EVALSHA", script.digest, 1, self.prefix)
+        try:
+            self.line.send_ahead((*head, *arguments) for arguments in calls)
+        except _FAILURES as error:
+            raise self._explained(error) from error
 
     def command(self, *arguments: Argument) -> Any:
         """Run one command. One that waits must wait for less than :data:`~.address.TIMEOUT`."""
@@ -137,7 +150,7 @@ class ServerLine:
     def send(self, arguments: Sequence[Argument]) -> Any:
         connection = self._take()
         try:
-            connection.send_packed_command((_packed(arguments),), check_health=False)
+            _put(connection, arguments)
             answer = connection.read_response(disable_decoding=True)
         except exceptions.ResponseError:
             self._give(connection)
@@ -147,6 +160,34 @@ class ServerLine:
             raise
         self._give(connection)
         return answer
+
+    def send_ahead(self, commands: Iterable[Sequence[Argument]]) -> None:
+        """Send commands, each before the answer to the one before is read."""
+        connection = self._take()
+        under_way, refusal = 0, None
+        try:
+            for arguments in commands:
+                _put(connection, arguments)
+                under_way += 1
+                if under_way > 1:
+                    under_way -= 1
+                    connection.read_response(disable_decoding=True)
+        except exceptions.ResponseError as error:
+            refusal = error
+        except BaseException:
+            connection.disconnect()
+            raise
+        for _ in range(under_way):
+            try:
+                connection.read_response(disable_decoding=True)
+            except exceptions.ResponseError as error:
+                refusal = refusal or error
+            except BaseException:
+                connection.disconnect()
+                raise
+        self._give(connection)
+        if refusal is not None:
+            raise refusal
 
     def scan(self, pattern: bytes) -> Iterator[bytes]:
         cursor = b"0"
@@ -233,15 +274,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _packed(arguments: Sequence[Argument]) -> bytes:
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        if isinstance(argument, str):
-            argument = argument.encode()
-        elif not isinstance(argument, bytes):
-            argument = repr(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(argument), argument))
-    return b"".join(parts)
+def _put(connection: Any, arguments: Sequence[Argument]) -> None:
+    packed = pack_command(tuple(arguments))  # type: ignore[arg-type]  # its hints know a tuple of one
+    connection.send_packed_command((packed,), check_health=False)
 
 
 def _is_quiet(connection: Any) -> bool:

@@ -72,10 +72,17 @@ class RedisJobStorage(RedisQuestions):
             return _kept(answer) == [record.id]  # the id is the caller's own: if it is there, the first call added it
         return _kept(answer) == [record.id] and bool(answer[2])
 
+    def add_batches(self, batches: Sequence[Sequence[JobRecord]]) -> list[str]:
+        if len(batches) < 2 or not all(layout.is_plain(record) for batch in batches for record in batch):
+            return super().add_batches(batches)
+        try:
+            self._wire.call_ahead("add_plain", map(_plain_arguments, batches))
+        except StorageError:
+            return super().add_batches(batches)  # from the first on: what is there already is left as it is
+        return [record.id for batch in batches for record in batch]
+
     def _add_plain(self, records: Sequence[JobRecord]) -> list[int]:
-        arguments: list[Argument] = [MAX_TOKENS]
-        for place, record in enumerate(records):
-            arguments += layout.plain_arguments(record, place)
+        arguments = _plain_arguments(records)
         try:
             new: list[int] = self._wire.call("add_plain", *arguments)
         except StorageError as error:
@@ -306,6 +313,13 @@ class RedisJobStorage(RedisQuestions):
         """Forget the waiting threads of the process this one was forked from."""
         self._local = threading.local()
         self._wakeup = Wakeup(self._wire)
+
+
+def _plain_arguments(records: Sequence[JobRecord]) -> list[Argument]:
+    arguments: list[Argument] = [MAX_TOKENS]
+    for place, record in enumerate(records):
+        arguments += layout.plain_arguments(record, place)
+    return arguments
 
 
 def _kept(answer: list[Any]) -> list[str]:
