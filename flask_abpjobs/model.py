@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import enum
 import math
-import os
-import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 import msgspec
-
-_TO_CROCKFORD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
 class JobState(enum.StrEnum):
@@ -382,16 +377,6 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobRecord, ...]
     next: str | None
     previous: str | None
-
-
-def new_job_id(at: float | None = None) -> str:
-    """Return a new ULID: 26 characters, 48 bits of milliseconds and 80 random bits, sortable by time.
-
-    :param at: epoch seconds; the system's clock when left out.
-    """
-    milliseconds = int((time.time() if at is None else at) * 1000) & ((1 << 48) - 1)
-    number = milliseconds.to_bytes(10, "big") + os.urandom(10)  # 160 bits, of which the last 26 characters are the ULID
-    return base64.b32encode(number)[6:].translate(_TO_CROCKFORD).decode()
 
 
 def storable(text: str) -> str:

@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"version", "errors", "model", "cursors", "config", "arguments", "retry", "options", "recurrence", "signals"},
+    {
+        "version",
+        "errors",
+        "model",
+        "ids",
+        "cursors",
+        "config",
+        "arguments",
+        "retry",
+        "options",
+        "recurrence",
+        "signals",
+    },
     {"jobs", "registry", "context"},
     {"storage"},
     {"engine"},

@@ -28,7 +28,7 @@ from huey.tests.base import BaseTestCase
 
 from flask_abpjobs.engine import open_huey
 from flask_abpjobs.engine.consumer import JobConsumer
-from flask_abpjobs.model import new_job_id
+from flask_abpjobs.ids import new_job_id
 
 MODULES = (
     huey.tests.test_api,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from flask_abpjobs.cursors import decode_cursor, encode_cursor
+from flask_abpjobs.ids import new_job_id, new_job_ids
 from flask_abpjobs.model import (
     DELETABLE,
     REQUEUABLE,
@@ -20,7 +21,6 @@ from flask_abpjobs.model import (
     JobRecord,
     JobState,
     Retention,
-    new_job_id,
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -41,6 +41,12 @@ class TestIds:
 
     def test_ids_of_one_moment_differ(self) -> None:
         assert len({new_job_id(1.0) for _ in range(10_000)}) == 10_000
+
+    def test_ids_made_together_are_ulids_of_that_moment_and_differ(self) -> None:
+        ids = new_job_ids(1_000, 1_469_918_176.385)
+        assert len(set(ids)) == 1_000
+        assert all(re.fullmatch(r"01ARYZ6S41[0-9A-HJKMNP-TV-Z]{16}", job_id) for job_id in ids)
+        assert new_job_ids(0, 1.0) == []
 
 
 class TestCursors:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from flask_abpjobs.engine import JobHuey, open_huey
-from flask_abpjobs.model import ANY_TENANT, JobQuery, JobRecord, JobState, new_job_id
+from flask_abpjobs.ids import new_job_id
+from flask_abpjobs.model import ANY_TENANT, JobQuery, JobRecord, JobState
 from flask_abpjobs.retry import RetryPolicy, encode_policy
 
 APP = Path(__file__).parent / "apps" / "ledger.py"

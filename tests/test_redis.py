@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from flask_abpjobs.errors import ConfigError, JobNotFoundError, StorageError
-from flask_abpjobs.model import Argument, Claim, JobQuery, JobRecord, JobState, Lease, Outcome, ServerRecord, new_job_id
+from flask_abpjobs.ids import new_job_id
+from flask_abpjobs.model import Argument, Claim, JobQuery, JobRecord, JobState, Lease, Outcome, ServerRecord
 from flask_abpjobs.storage import JobStorage, open_storage
 from flask_abpjobs.storage.base import BATCH
 

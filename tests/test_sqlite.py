@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from flask_abpjobs.errors import ConfigError, JobNotFoundError, LeaseLostError, StorageError
+from flask_abpjobs.ids import new_job_id
 from flask_abpjobs.model import (
     Claim,
     JobQuery,
@@ -28,7 +29,6 @@ from flask_abpjobs.model import (
     Outcome,
     Retention,
     ServerRecord,
-    new_job_id,
 )
 from flask_abpjobs.storage import open_storage
 from flask_abpjobs.storage.base import MAX_HISTORY
@@ -289,7 +289,8 @@ class TestNotification:
 
 ADD = """
 from datetime import UTC, datetime
-from flask_abpjobs.model import JobRecord, new_job_id
+from flask_abpjobs.ids import new_job_id
+from flask_abpjobs.model import JobRecord
 from flask_abpjobs.storage import open_storage
 storage = open_storage("sqlite:///{folder}/jobs.db", "app")
 now = datetime.now(UTC)

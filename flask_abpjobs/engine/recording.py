@@ -12,7 +12,8 @@ from huey.constants import EmptyData
 from huey.signals import SIGNAL_ENQUEUED, SIGNAL_SCHEDULED
 from msgspec import structs
 
-from ..model import JobPriority, JobQuery, JobRecord, JobState, new_job_id
+from ..ids import new_job_id
+from ..model import JobPriority, JobQuery, JobRecord, JobState
 from ..registry import JobRegistry
 from ..storage import JobStorage
 from .attempt import Attempt

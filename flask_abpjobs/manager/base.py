@@ -15,6 +15,7 @@ from ..arguments import NO_NAN, holds_nan
 from ..config import JobsConfig
 from ..engine import JobHuey
 from ..errors import ArgumentsError, ConfigError
+from ..ids import new_job_ids
 from ..jobs import Activator, JobDefinition
 from ..model import JobPriority, JobRecord
 from ..options import DEFAULT_OPTIONS, JobOptions
@@ -177,8 +178,11 @@ class BackgroundJobManager(ABC):
                 caller=caller,
                 defaults=self._defaults,
                 now=now_at(seconds + number * 1e-6),  # first in, first out, inside the batch too
+                job_id=job_id,
             )
-            for number, (definition, value) in enumerate(calls)
+            for number, ((definition, value), job_id) in enumerate(
+                zip(calls, new_job_ids(len(calls), seconds), strict=True)
+            )
         ]
 
     def _handed_over(self, records: Sequence[JobRecord]) -> list[str]:

@@ -9,8 +9,9 @@ import msgspec
 
 from ..config import QUEUE_PATTERN
 from ..errors import ConfigError
+from ..ids import new_job_id
 from ..jobs import JobDefinition
-from ..model import JobPriority, JobRecord, JobState, ParentEnd, Retention, new_job_id
+from ..model import JobPriority, JobRecord, JobState, ParentEnd, Retention
 from ..options import JobOptions, check_key, filled_key
 from ..retry import encode_policy
 
@@ -35,11 +36,19 @@ NO_DEFAULTS: Final = Defaults()
 
 
 def record_of(
-    definition: JobDefinition, value: Any, options: JobOptions, *, caller: Caller, defaults: Defaults, now: datetime
+    definition: JobDefinition,
+    value: Any,
+    options: JobOptions,
+    *,
+    caller: Caller,
+    defaults: Defaults,
+    now: datetime,
+    job_id: str | None = None,
 ) -> JobRecord:
     """Return the record of a new job.
 
     :param value: the bound arguments, see :meth:`JobDefinition.bind`.
+    :param job_id: a new one when left out.
     :param options: of this enqueue; what they leave out comes from the definition, then from the defaults.
     :raises ArgumentsError: the arguments cannot be stored.
     :raises ConfigError: a key or the queue's name does not work out.
@@ -51,7 +60,7 @@ def record_of(
         due_at = None
     state = JobState.ENQUEUED if due_at is None else JobState.SCHEDULED
     record = JobRecord(
-        id=new_job_id(now.timestamp()),
+        id=job_id or new_job_id(now.timestamp()),
         name=definition.name,
         queue=full_queue(defaults, chosen.queue),
         priority=int(JobPriority.NORMAL if chosen.priority is None else chosen.priority),

@@ -27,8 +27,9 @@ from typing import Any
 from huey import SqliteHuey
 
 from flask_abpjobs.engine import open_huey
+from flask_abpjobs.ids import new_job_id
 from flask_abpjobs.manager import HueyJobManager
-from flask_abpjobs.model import Claim, JobRecord, JobState, Lease, Outcome, new_job_id
+from flask_abpjobs.model import Claim, JobRecord, JobState, Lease, Outcome
 from flask_abpjobs.options import DEFAULT_OPTIONS
 from flask_abpjobs.storage.base import BATCH
 

@@ -15,6 +15,7 @@ from jinja2 import StrictUndefined
 from flask_abpjobs.access import default_permission_checker, default_tenant_resolver
 from flask_abpjobs.config import JobsConfig
 from flask_abpjobs.dashboard import DashboardOptions, DashboardServices, create_blueprint
+from flask_abpjobs.ids import new_job_id
 from flask_abpjobs.model import (
     Argument,
     Claim,
@@ -26,7 +27,6 @@ from flask_abpjobs.model import (
     LogLine,
     Outcome,
     ServerRecord,
-    new_job_id,
 )
 from flask_abpjobs.storage import open_storage
 

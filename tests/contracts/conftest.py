@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flask_abpjobs.model import JobRecord, JobState, ServerRecord, new_job_id
+from flask_abpjobs.ids import new_job_id
+from flask_abpjobs.model import JobRecord, JobState, ServerRecord
 from flask_abpjobs.storage import JobStorage, open_storage
 
 STORAGES = {"memory": "memory://", "sqlite": "sqlite:////{folder}/jobs.db", "redis": "", "valkey": ""}

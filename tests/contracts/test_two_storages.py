@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from flask_abpjobs.errors import AbpJobsError
+from flask_abpjobs.ids import new_job_id
 from flask_abpjobs.model import (
     DELETABLE,
     REQUEUABLE,
@@ -29,7 +30,6 @@ from flask_abpjobs.model import (
     RecurringRecord,
     Retention,
     ServerRecord,
-    new_job_id,
 )
 from flask_abpjobs.storage import JobStorage, open_storage
 
