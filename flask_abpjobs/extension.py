@@ -25,7 +25,7 @@ from .engine.performer import build
 from .errors import AbpJobsError, ConfigError
 from .jobs import Activator, FunctionJob, JobCall, JobDefinition, bind_class
 from .manager import BackgroundJobManager, HueyJobManager, ManagerSetup
-from .model import JobError, JobPriority, JobRecord, JobState, Retention
+from .model import FINISHED, JobError, JobPriority, JobRecord, JobState, Retention
 from .options import JobOptions
 from .recurring import RecurringJobs
 from .registry import JobRegistry
@@ -41,7 +41,6 @@ PermissionChecker = Callable[[Any, str, str | None], bool]
 TenantResolver = Callable[[], str | None]
 
 KEY: Final = "abpjobs"
-ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED})
 
 logger = logging.getLogger(__name__)
 
@@ -293,7 +292,7 @@ class AbpJobs:
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = time.monotonic() + seconds
-        while (record := self.storage.get(job_id)).state not in ENDED:
+        while (record := self.storage.get(job_id)).state not in FINISHED:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"Job {job_id} ({record.name}) is still {record.state} after {seconds:g} s.")

@@ -42,6 +42,10 @@ REQUEUABLE: Final = frozenset({_S.SCHEDULED, _S.AWAITING, _S.SUCCEEDED, _S.FAILE
 DELETABLE: Final = frozenset(state for state, following in TRANSITIONS.items() if _S.DELETED in following)
 
 
+FINISHED: Final = frozenset({_S.SUCCEEDED, _S.FAILED, _S.DELETED})
+"""States in which nothing happens to a job by itself any more, but that it is removed one day."""
+
+
 class ParentEnd(enum.StrEnum):
     """Which end of a parent starts a continuation. The names are those of Hangfire's options."""
 

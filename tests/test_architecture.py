@@ -17,6 +17,7 @@ FLOORS = [
         "version",
         "errors",
         "model",
+        "moments",
         "ids",
         "cursors",
         "config",

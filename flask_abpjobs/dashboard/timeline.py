@@ -8,11 +8,10 @@ from typing import Final
 
 import msgspec
 
-from ..model import JobState, StateEntry
+from ..model import FINISHED, JobState, StateEntry
 from . import words
 
 MAX_SHOWN: Final = 40
-_FINISHED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED})
 _WIDTH: Final = 1000
 _AT_ONCE: Final = 0.05
 
@@ -66,11 +65,11 @@ def timeline_of(history: Sequence[StateEntry], now: float) -> Timeline:
         following = None if is_last else history[index + 1]
         if entry.state is JobState.PROCESSING:
             ran += seconds
-        elif entry.state not in _FINISHED:
+        elif entry.state not in FINISHED:
             waited += seconds
-        if entry.state not in _FINISHED and seconds > 0:
+        if entry.state not in FINISHED and seconds > 0:
             shares.append((_share_tone(entry, following), seconds))
-        goes_on = is_last and entry.state not in _FINISHED
+        goes_on = is_last and entry.state not in FINISHED
         steps.append(
             Step(
                 state=entry.state,
@@ -81,7 +80,7 @@ def timeline_of(history: Sequence[StateEntry], now: float) -> Timeline:
                 since=entry.at if goes_on else None,
             )
         )
-    is_over = bool(history) and history[-1].state in _FINISHED
+    is_over = bool(history) and history[-1].state in FINISHED
     return Timeline(
         steps=tuple(steps[-MAX_SHOWN:]),
         older=max(0, len(steps) - MAX_SHOWN),
@@ -97,7 +96,7 @@ def _leg(state: JobState, seconds: float, *, goes_on: bool) -> str:
         return f"{words.duration(seconds)} and {doing}"
     if seconds < _AT_ONCE:
         return "at once"
-    return f"{words.duration(seconds)} {'later' if state in _FINISHED else doing}"
+    return f"{words.duration(seconds)} {'later' if state in FINISHED else doing}"
 
 
 def _step_tone(entry: StateEntry) -> str:

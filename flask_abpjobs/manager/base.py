@@ -18,10 +18,11 @@ from ..errors import ArgumentsError, ConfigError
 from ..ids import new_job_ids
 from ..jobs import Activator, JobDefinition
 from ..model import JobPriority, JobRecord
+from ..moments import moment_of
 from ..options import DEFAULT_OPTIONS, JobOptions
 from ..registry import JobRegistry
 from ..signals import job_enqueued, tell
-from .records import NO_DEFAULTS, Caller, Defaults, now_at, record_of
+from .records import NO_DEFAULTS, Caller, Defaults, record_of
 
 
 class ManagerSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +178,7 @@ class BackgroundJobManager(ABC):
                 options,
                 caller=caller,
                 defaults=self._defaults,
-                now=now_at(seconds + number * 1e-6),  # first in, first out, inside the batch too
+                now=moment_of(seconds + number * 1e-6),  # first in, first out, inside the batch too
                 job_id=job_id,
             )
             for number, ((definition, value), job_id) in enumerate(

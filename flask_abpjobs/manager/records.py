@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -102,11 +102,6 @@ def full_queue(defaults: Defaults, queue: str | None) -> str:
     if not QUEUE_PATTERN.match(name):
         raise ConfigError(f"The queue name {name!r:.200} is too long with its prefix: use at most 64 characters.")
     return name
-
-
-def now_at(seconds: float) -> datetime:
-    """Return epoch seconds as an aware time."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _awaiting(record: JobRecord, chosen: JobOptions) -> JobRecord:

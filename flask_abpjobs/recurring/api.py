@@ -14,8 +14,8 @@ from ..errors import AbpJobsError, ConfigError, JobNotFoundError, StorageError
 from ..jobs import FunctionJob, JobBase, JobCall, JobDefinition
 from ..manager import ManagerSetup
 from ..manager.base import decoded
-from ..manager.records import now_at
 from ..model import ANY_TENANT, JobPriority, JobRecord, Misfire, RecurringRecord, TenantScope
+from ..moments import moment_of
 from ..options import DEFAULT_OPTIONS
 from ..recurrence import Schedule
 from ..registry import JobRegistry
@@ -172,7 +172,7 @@ class RecurringJobs:
             record = storage.find_recurring(recurring_id, tenant=tenant)
             if record is None:
                 return None
-            now = now_at(storage.now())
+            now = moment_of(storage.now())
             job = job_of(setup, record, self._registry.get(record.name), now)
             why = f"The recurring job {record.id}, triggered beside its slots"
             job = structs.replace(job, enqueued_by=setup.caller().user_id, reason=why)
@@ -295,7 +295,7 @@ class RecurringJobs:
             record = storage.find_recurring(recurring_id, tenant=tenant)
             if record is None:
                 return False
-            changed = change(record, now_at(storage.now()))
+            changed = change(record, moment_of(storage.now()))
             if changed == record or storage.put_recurring(changed):
                 return True
         raise _contended(recurring_id)
@@ -345,7 +345,7 @@ class _Declare:
 
 def _put(storage: JobStorage, wanted: RecurringRecord, kept: RecurringRecord | None) -> RecurringRecord:
     for _ in range(TRIES):
-        record = merged(kept, wanted, now_at(storage.now()))
+        record = merged(kept, wanted, moment_of(storage.now()))
         if record == kept:
             return record
         if storage.put_recurring(record):

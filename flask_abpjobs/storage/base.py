@@ -39,6 +39,8 @@ MAX_LOG_LINES = 1000
 """Newest lines kept per job."""
 MAX_HISTORY = 200
 """Newest state entries kept per job."""
+TOTALS = ("retrying", "created", "expired", "recovered", "refused")
+"""What is counted besides the states, see :meth:`JobStorage.counts`."""
 BATCH = 100
 """The most jobs that one step moves."""
 
@@ -275,6 +277,29 @@ class JobStorage(ABC):
     @abstractmethod
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
         """Return the queues that have waiting jobs or listeners, or are paused, by name."""
+
+    def _queue_records(
+        self, lengths: Mapping[str, int], servers: Sequence[ServerRecord], paused: Collection[str], tenant: TenantScope
+    ) -> list[QueueRecord]:
+        """Return what :meth:`queues` returns.
+
+        :param lengths: how many jobs wait in each queue that has any.
+        """
+        listening = [queue for server in servers for queue in server.queues]
+        found = []
+        for queue in sorted({*listening, *lengths, *paused}):
+            waiting = JobQuery(state=JobState.ENQUEUED, queue=queue, tenant=tenant, limit=1)
+            first = self.find(waiting).jobs if queue in lengths else ()
+            found.append(
+                QueueRecord(
+                    name=queue,
+                    length=lengths.get(queue, 0),
+                    oldest_at=first[0].state_at if first else None,
+                    servers=listening.count(queue),
+                    is_paused=queue in paused,
+                )
+            )
+        return found
 
     @abstractmethod
     def servers(self) -> list[ServerRecord]:

@@ -25,6 +25,7 @@ from ...model import (
     ServerRecord,
     StateEntry,
 )
+from ...moments import seconds_of, time_of
 
 STATES: Final = tuple(JobState)
 CODES: Final = {state: code for code, state in enumerate(STATES, start=1)}
@@ -101,16 +102,6 @@ _decode_progress: Final = msgspec.json.Decoder(JobProgress).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 _encode_json: Final = msgspec.json.Encoder().encode
 pack: Final = _encode
-
-
-def time_of(seconds: float | None) -> datetime | None:
-    """Return epoch seconds as an aware time."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def seconds_of(time: datetime | None) -> float | None:
-    """Return an aware time as epoch seconds."""
-    return None if time is None else time.timestamp()
 
 
 def elements_of(record: JobRecord, place: int = 0) -> list[bytes]:

@@ -24,7 +24,7 @@ from ...model import (
     StateEntry,
     TenantScope,
 )
-from ..base import JobStorage
+from ..base import TOTALS, JobStorage
 from . import layout
 from .address import parse_address
 from .connection import Wire
@@ -35,7 +35,6 @@ from .scope import scope_of
 from .scripts import FIRST_ENTRY
 from .settings import endangering, version_of
 
-TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
 _decode_recurring: Final = msgspec.msgpack.Decoder(RecurringRecord).decode
 
 
@@ -81,25 +80,11 @@ class RedisQuestions(RedisRawQueue, JobStorage):
 
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
         servers, paused = self._servers_and_paused()
-        listening = [queue for server in servers for queue in server.queues]
         lengths: dict[str, int] = {}
         for what, number in self._counters(tenant):
             if what.startswith("q:") and number:
                 lengths[what[2:]] = lengths.get(what[2:], 0) + number
-        found = []
-        for queue in sorted({*listening, *lengths, *paused}):
-            waiting = JobQuery(state=JobState.ENQUEUED, queue=queue, tenant=tenant, limit=1)
-            first = self.find(waiting).jobs if queue in lengths else ()
-            found.append(
-                QueueRecord(
-                    name=queue,
-                    length=lengths.get(queue, 0),
-                    oldest_at=first[0].state_at if first else None,
-                    servers=listening.count(queue),
-                    is_paused=queue in paused,
-                )
-            )
-        return found
+        return self._queue_records(lengths, servers, paused, tenant)
 
     def servers(self) -> list[ServerRecord]:
         return self._servers_and_paused()[0]

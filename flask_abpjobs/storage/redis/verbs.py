@@ -27,6 +27,7 @@ from ...model import (
     ServerRecord,
     TenantScope,
 )
+from ...moments import seconds_of
 from ..base import BATCH
 from . import layout
 from .connection import Argument, is_cut
@@ -108,7 +109,7 @@ class RedisJobStorage(RedisQuestions):
     def finish(self, lease: Lease, outcome: Outcome, claim: Claim | None = None) -> JobRecord | None:
         if claim is not None:
             self._note(claim)
-        error, due_at = outcome.error, layout.seconds_of(outcome.due_at)
+        error, due_at = outcome.error, seconds_of(outcome.due_at)
         told: list[Any] = [
             layout.CODES[outcome.state],
             outcome.reason,

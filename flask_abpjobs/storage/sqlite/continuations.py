@@ -8,6 +8,7 @@ from typing import Final
 
 from ...errors import JobNotFoundError
 from ...model import JobRecord, JobState, ParentEnd
+from ...moments import seconds_of
 from ..base import BATCH
 from . import rows, unique
 from .moves import SqliteMoves
@@ -46,7 +47,7 @@ class SqliteContinuations(SqliteMoves):
         )
         entry = NO_ENTRY
         if record.state is not JobState.ENQUEUED or record.reason is not None or record.state_at != record.created_at:
-            data = EntryData(queue=record.queue, due_at=rows.seconds_of(record.due_at), by=record.enqueued_by)
+            data = EntryData(queue=record.queue, due_at=seconds_of(record.due_at), by=record.enqueued_by)
             entry = self._append_entry(cursor, None, state, state_at, record.reason, data)
         if cursor.execute(rows.INSERT, rows.values_of(record, self.name, shelf, entry)).rowcount == 0:
             cursor.execute("DELETE FROM abpjobs_entry WHERE number = ?", (entry,))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...errors import StateChangedError
-from ...model import TRANSITIONS, JobState, LogLine, TenantScope
+from ...model import FINISHED, TRANSITIONS, JobState, LogLine, TenantScope
 from ..base import MAX_HISTORY, MAX_LOG_LINES
 from . import limits, rows, unique
 from .questions import SqliteQuestions
@@ -75,7 +75,7 @@ class SqliteMoves(SqliteQuestions):
             sql = _UPDATES[names] = f"UPDATE abpjobs_job SET {assignments} WHERE sequence = ?"
         cursor.execute(sql, (*columns.values(), row.sequence))
         self._count_move(row, after, shelf, columns.get("failures", row.failures))
-        if row.unique_key is not None and state in rows.FINISHED:
+        if row.unique_key is not None and state in FINISHED:
             unique.free(cursor, self.name, row, at)
         if row.concurrency_key is not None and (before, after) in _FREEING and not row.parked:
             limits.unpark(cursor, self.name, row.concurrency_key)

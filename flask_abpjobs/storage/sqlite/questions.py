@@ -22,7 +22,7 @@ from ...model import (
     StateEntry,
     TenantScope,
 )
-from ..base import MAX_HISTORY, JobStorage
+from ..base import MAX_HISTORY, TOTALS, JobStorage
 from . import rows
 from .connection import SharedSqlite
 from .consistency import inconsistencies
@@ -38,7 +38,6 @@ _ENTRIES: Final = (
     "SELECT entry.* FROM chain JOIN abpjobs_entry AS entry ON entry.number = chain.previous"
     ") SELECT * FROM chain LIMIT ?"
 )
-TOTALS: Final = ("retrying", "created", "expired", "recovered", "refused")
 
 
 class SqliteQuestions(SharedSqlite, JobStorage):
@@ -101,25 +100,11 @@ class SqliteQuestions(SharedSqlite, JobStorage):
         )
 
     def queues(self, *, tenant: TenantScope = ANY_TENANT) -> list[QueueRecord]:
-        listening = [queue for server in self.servers() for queue in server.queues]
+        servers = self.servers()
         with self.reading() as cursor:
             lengths = self._lengths(cursor, tenant)
             held = cursor.execute("SELECT queue FROM abpjobs_paused WHERE app = ?", (self.name,)).fetchall()
-        paused = {row["queue"] for row in held}
-        found = []
-        for queue in sorted({*listening, *lengths, *paused}):
-            waiting = JobQuery(state=JobState.ENQUEUED, queue=queue, tenant=tenant, limit=1)
-            first = self.find(waiting).jobs if queue in lengths else ()
-            found.append(
-                QueueRecord(
-                    name=queue,
-                    length=lengths.get(queue, 0),
-                    oldest_at=first[0].state_at if first else None,
-                    servers=listening.count(queue),
-                    is_paused=queue in paused,
-                )
-            )
-        return found
+        return self._queue_records(lengths, servers, {row["queue"] for row in held}, tenant)
 
     def _lengths(self, cursor: sqlite3.Cursor, tenant: TenantScope) -> dict[str, int]:
         if isinstance(tenant, str):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ...model import ANY_TENANT, AnyTenant, JobRecord, RecurringRecord, TenantScope
+from ...moments import seconds_of
 from ..base import BATCH
 from . import rows
 from .continuations import SqliteContinuations
@@ -25,7 +26,7 @@ class SqliteRecurring(SqliteContinuations):
             if (0 if row is None else row["version"]) != record.version:
                 return False
             stored = msgspec.structs.replace(record, version=record.version + 1)
-            next_at = None if record.is_paused else rows.seconds_of(record.next_at)
+            next_at = None if record.is_paused else seconds_of(record.next_at)
             cursor.execute(
                 "INSERT OR REPLACE INTO abpjobs_recurring VALUES (?, ?, ?, ?, ?, ?)",
                 (self.name, record.id, record.tenant_id, next_at, stored.version, rows.encode(stored)),

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ...model import (
+    FINISHED,
     Argument,
     JobProgress,
     JobRecord,
@@ -20,6 +21,7 @@ from ...model import (
     ServerRecord,
     StateEntry,
 )
+from ...moments import seconds_of
 
 
 class JobRow(msgspec.Struct, frozen=True, gc=False):
@@ -109,7 +111,6 @@ class EntryData(msgspec.Struct, frozen=True, omit_defaults=True):
     recovered: bool = False
 
 
-FINISHED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED})
 _STATES: Final = {state.value: state for state in JobState}
 NOTHING_RARE: Final = Rare()
 _decode_rare = msgspec.json.Decoder(Rare).decode
@@ -121,23 +122,13 @@ encode = msgspec.json.Encoder().encode
 _from_seconds = datetime.fromtimestamp
 
 
-def time_of(seconds: float | None) -> datetime | None:
-    """Return epoch seconds as an aware time."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def seconds_of(time: datetime | None) -> float | None:
-    """Return an aware time as epoch seconds."""
-    return None if time is None else time.timestamp()
-
-
 def record_of(row: JobRow, retention: Retention) -> JobRecord:
     """Return the job of a row.
 
     :param retention: of the storage; it says when a job that has none of its own expires.
     """
     state = _STATES[row.state]
-    rare = NOTHING_RARE if row.rare is None else _decode_rare(row.rare)
+    rare = rare_of(row)
     expires_at = row.expires_at
     if rare.retention is None and state in FINISHED:
         expires_at = retention.expiry(state, row.state_at)

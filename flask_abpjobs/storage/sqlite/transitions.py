@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from ...model import Claim, JobState, Outcome
+from ...moments import seconds_of
 from ..base import BATCH, MAX_CRASHES, SUSPECT_DELAYS
 from . import limits, rows
 from .continuations import SqliteContinuations
@@ -75,7 +76,7 @@ class SqliteTransitions(SqliteContinuations):
 
     def _finish(self, cursor: sqlite3.Cursor, row: JobRow, now: float, outcome: Outcome) -> None:
         state = outcome.state
-        due_at = rows.seconds_of(outcome.due_at)
+        due_at = seconds_of(outcome.due_at)
         error = outcome.error
         goes_back = state in (JobState.SCHEDULED, JobState.ENQUEUED)
         data = EntryData(
