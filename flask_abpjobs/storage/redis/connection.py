@@ -296,6 +296,11 @@ def is_cut(error: StorageError) -> bool:
     return isinstance(cause, exceptions.ConnectionError) and not isinstance(cause, refusals)
 
 
+def is_undone(error: StorageError) -> bool:
+    """Return whether the server did nothing, and will do it when it is sent the script or another node is asked."""
+    return isinstance(error.__cause__, (exceptions.NoScriptError, exceptions.MovedError))
+
+
 ADVICE: Final = (
     ("WRONGTYPE", "Another program uses keys of this application: give the application another name or database."),
     ("OOM", "Its memory is full and nothing was written. Raise maxmemory, or keep finished jobs for a shorter time."),

@@ -30,7 +30,7 @@ from ...model import (
 from ...moments import seconds_of
 from ..base import BATCH
 from . import layout
-from .connection import Argument, is_cut
+from .connection import Argument, is_cut, is_undone
 from .questions import RedisQuestions
 from .scope import scope_of
 from .scripts import MAX_TOKENS
@@ -74,11 +74,14 @@ class RedisJobStorage(RedisQuestions):
         return _kept(answer) == [record.id] and bool(answer[2])
 
     def add_batches(self, batches: Sequence[Sequence[JobRecord]]) -> list[str]:
-        if len(batches) < 2 or not all(layout.is_plain(record) for batch in batches for record in batch):
+        is_lean = all(len(batch) <= BATCH and all(map(layout.is_plain, batch)) for batch in batches)
+        if len(batches) < 2 or not is_lean:
             return super().add_batches(batches)
         try:
             self._wire.call_ahead("add_plain", map(_plain_arguments, batches))
-        except StorageError:
+        except StorageError as error:
+            if not (is_cut(error) or is_undone(error)):
+                raise
             return super().add_batches(batches)  # from the first on: what is there already is left as it is
         return [record.id for batch in batches for record in batch]
 
